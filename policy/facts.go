@@ -1,0 +1,128 @@
+package policy
+
+import "slices"
+
+// A FactName names one thing that can be known about a violation. The first
+// seven can be asked for; the rest are only ever read from an alert, inferred,
+// or looked up.
+type FactName string
+
+const (
+	Violated  FactName = "violation"       // the violation's title, as a row of the title table has it
+	PartyFact FactName = "party"           // 1P or 3P
+	AppTenant FactName = "app_tenant"      // a tenant name of the 3P table, or any other word as stated
+	SGOwner   FactName = "sg_owner_tenant" // a tenant name of the 1P table, or any other word as stated
+	AppCloud  FactName = "app_cloud"       // Public, Mooncake, Fairfax
+	Option    FactName = "option"          // A, B, 1, 2, 3, move-cert, update-sg
+	Plane     FactName = "plane"           // data-flow, control-plane
+
+	AppID       FactName = "app_id"    // lower-case GUID
+	AppName     FactName = "app_name"  // display name, untrusted text
+	AppAuthor   FactName = "authority" // the app's login or Graph host
+	OwnerOrg    FactName = "app_owner_organization_id"
+	CertCloud   FactName = "cert_cloud"   // where the private key lives: Public, Mooncake, Fairfax
+	CertTenant  FactName = "cert_tenant"  // name of the tenant the vault belongs to
+	VaultURI    FactName = "vault_uri"    // as given
+	Vault       FactName = "store"        // KV or dSMS
+	SubjectName FactName = "subject_name" // the certificate's subject, untrusted text
+	Thumbprint  FactName = "thumbprint"   // upper-case hex
+	FoundBy     FactName = "source"       // s360, key-vault, slack, …: which feed found it
+	DueDate     FactName = "due"          // RFC 3339
+)
+
+// Source says where a fact came from. The order of precedence is answer,
+// handoff, title, alert, directory, inferred: an explicit word of a person
+// always wins, and what was merely derived always yields (domain rule:
+// answer > hand-in > title token > owner-tenant id > the rest).
+type Source string
+
+const (
+	FromAnswer    Source = "answer"
+	FromHandoff   Source = "handoff"
+	FromTitle     Source = "title"
+	FromAlert     Source = "alert"
+	FromDirectory Source = "directory"
+	FromInference Source = "inferred"
+)
+
+// precedence lists sources, strongest first.
+var precedence = []Source{FromAnswer, FromHandoff, FromTitle, FromAlert, FromDirectory, FromInference}
+
+// A Fact is one claim: a name, its canonical value, who claims it and why.
+type Fact struct {
+	Name  FactName `json:"name"`
+	Value string   `json:"value"`
+	From  Source   `json:"from"`
+	Why   string   `json:"why"` // one sentence a person can check, e.g. "the vault host ends in .vault.azure.cn"
+}
+
+// Facts are all claims made so far, at most one for each name and source.
+// Claims that lose to a stronger source stay, so that taking an answer back
+// brings the weaker claim to the front again. The zero value is ready to use.
+// Facts are values: With and Without return a new set and leave the old one alone.
+type Facts []Fact
+
+// Get returns the strongest claim for name.
+func (f Facts) Get(name FactName) (Fact, bool) {
+	for _, from := range precedence {
+		if got, ok := f.Claim(name, from); ok {
+			return got, true
+		}
+	}
+	return Fact{}, false
+}
+
+// Value returns the strongest claim's value for name, or "".
+func (f Facts) Value(name FactName) string {
+	got, _ := f.Get(name)
+	return got.Value
+}
+
+// Claim returns what one source says about name.
+func (f Facts) Claim(name FactName, from Source) (Fact, bool) {
+	for _, c := range f {
+		if c.Name == name && c.From == from {
+			return c, true
+		}
+	}
+	return Fact{}, false
+}
+
+// With returns the facts with each claim added, replacing an earlier claim of
+// the same name and source. Claims without a value are ignored.
+func (f Facts) With(claims ...Fact) Facts {
+	out := slices.Clone(f)
+	for _, c := range claims {
+		if c.Value == "" {
+			continue
+		}
+		i := slices.IndexFunc(out, func(o Fact) bool { return o.Name == c.Name && o.From == c.From })
+		if i >= 0 {
+			out[i] = c
+		} else {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// Without returns the facts without what from says about name.
+func (f Facts) Without(name FactName, from Source) Facts {
+	return slices.DeleteFunc(slices.Clone(f), func(c Fact) bool { return c.Name == name && c.From == from })
+}
+
+// Best returns the strongest claim for every name, in the order the names were
+// first claimed.
+func (f Facts) Best() []Fact {
+	var out []Fact
+	seen := map[FactName]bool{}
+	for _, c := range f {
+		if seen[c.Name] {
+			continue
+		}
+		seen[c.Name] = true
+		best, _ := f.Get(c.Name)
+		out = append(out, best)
+	}
+	return out
+}

@@ -1,0 +1,107 @@
+package policy
+
+import "time"
+
+// A Violation is a finding in its canonical form (the JSON shape of the
+// canonical schema; names follow Microsoft Graph where Graph has one). It holds
+// what the source said, never key material: decoders drop that before a
+// Violation exists.
+type Violation struct {
+	ID       string        `json:"id"` // stable in the source system; (Source.System, ID) is the dedupe key
+	Source   ViolationFrom `json:"source"`
+	Title    string        `json:"title"`
+	Control  Control       `json:"control,omitzero"`
+	Severity string        `json:"severity,omitempty"`
+	Status   string        `json:"status,omitempty"` // active, resolved, dismissed, postponed, exempted
+	Detected time.Time     `json:"detectedDateTime,omitzero"`
+	Observed time.Time     `json:"lastObservedDateTime,omitzero"`
+	Due      time.Time     `json:"dueDateTime,omitzero"`
+	ETA      time.Time     `json:"etaDateTime,omitzero"`
+	SLAState string        `json:"slaState,omitempty"`
+	Owner    Owner         `json:"owner,omitzero"`
+	Service  Service       `json:"service,omitzero"`
+	App      App           `json:"app,omitzero"`
+	Cred     Credential    `json:"credential,omitzero"`
+	Fix      FixLinks      `json:"remediation,omitzero"`
+	Handoff  Handoff       `json:"handoff,omitzero"`
+}
+
+// ViolationFrom names the system that found a violation.
+type ViolationFrom struct {
+	System string `json:"system,omitempty"` // s360, entra-recommendation, …, slack, other
+	URL    string `json:"url,omitempty"`
+}
+
+// Control is the control a violation is a finding against.
+type Control struct {
+	ID   string `json:"id,omitempty"`
+	Name string `json:"name,omitempty"`
+}
+
+// Owner is whom the source holds responsible. All of it is optional.
+type Owner struct {
+	Alias       string `json:"alias,omitempty"`
+	Email       string `json:"email,omitempty"`
+	SlackUserID string `json:"slackUserId,omitempty"`
+}
+
+// Service is the service the app belongs to.
+type Service struct {
+	ID   string `json:"id,omitempty"`
+	Name string `json:"name,omitempty"`
+}
+
+// App is the app registration at fault.
+type App struct {
+	AppID         string `json:"appId,omitempty"`
+	ObjectID      string `json:"objectId,omitempty"`
+	DisplayName   string `json:"displayName,omitempty"`
+	TenantID      string `json:"tenantId,omitempty"`
+	TenantName    string `json:"tenantName,omitempty"`
+	OwnerOrg      string `json:"appOwnerOrganizationId,omitempty"`
+	Cloud         string `json:"cloud,omitempty"`
+	Authority     string `json:"authority,omitempty"` // a login or Graph address, evidence of the app's cloud
+	Party         string `json:"party,omitempty"`
+	SGOwnerTenant string `json:"sgOwnerTenant,omitempty"`
+	SecretCount   int    `json:"secretCount,omitempty"`
+	CertCount     int    `json:"certCount,omitempty"`
+	SecretsOnly   bool   `json:"secretsOnly,omitempty"`
+}
+
+// Credential is the certificate or secret at fault; public properties only.
+type Credential struct {
+	Type        string    `json:"type,omitempty"`
+	KeyID       string    `json:"keyId,omitempty"`
+	Thumbprint  string    `json:"thumbprint,omitempty"`
+	SubjectName string    `json:"subjectName,omitempty"`
+	Usage       string    `json:"usage,omitempty"`
+	Start       time.Time `json:"startDateTime,omitzero"`
+	End         time.Time `json:"endDateTime,omitzero"`
+	Store       KeyStore  `json:"store,omitzero"`
+}
+
+// KeyStore is where a credential's private key lives.
+type KeyStore struct {
+	Type       string `json:"type,omitempty"` // KeyVault, dSMS, ManagedHSM, other
+	URI        string `json:"uri,omitempty"`
+	ResourceID string `json:"resourceId,omitempty"`
+	TenantID   string `json:"tenantId,omitempty"`
+	TenantName string `json:"tenantName,omitempty"`
+	Cloud      string `json:"cloud,omitempty"`
+}
+
+// FixLinks are addresses the source gave for the fix.
+type FixLinks struct {
+	URL         string `json:"url,omitempty"`
+	WorkItemURL string `json:"workItemUrl,omitempty"`
+}
+
+// Handoff is what assist-sg-update passes on when it hands a violation in
+// (seed 000, "Cert-Move Option for SG Scenarios"). Option 1 is "update the
+// security group", 2 "move the certificate"; 0 means no hand-off.
+type Handoff struct {
+	From        string            `json:"from,omitempty"`
+	Option      int               `json:"option,omitempty"`
+	ConfirmedBy string            `json:"confirmedBy,omitempty"`
+	Confirmed   map[string]string `json:"confirmed,omitempty"` // fact name → value a person confirmed before the hand-off
+}
