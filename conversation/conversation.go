@@ -1,0 +1,151 @@
+// Package conversation works one violation with people: events in, effects out.
+//
+// It is pure. [Step] takes a conversation, something that happened and the
+// time, and returns the conversation as it is now and what is to be said:
+//
+//	happened:  Opened, Answered, Said, Revised, Posted, Gone, Unreachable
+//	to do:     Show (bring a card up to date), Tell (answer one person), Record (journal)
+//
+// State is derived from facts. A question is asked for the one fact that the
+// policy needs next; answering it is stating a fact, changing an answer is
+// changing a fact, and after each the policy decides again. Nothing is ever
+// asked twice for a fact that still holds, and an answer that the new decision
+// has no use for falls away where everybody can see it.
+//
+//	       Opened
+//	         │
+//	         ▼      Answered, Said
+//	┌───► asking ◄──────────────┐
+//	│        │ nothing missing  │ a fact is missing again
+//	│        ▼                  │
+//	│     replied ──────────────┘
+//	│        │ Revised
+//	└────────┘
+//
+// What people see are cards: the root, questions, replies and notes. A card is
+// a projection of the newest state ([Conversation.Card]); every place the
+// conversation is shown in has its own copy of each, posted once and edited
+// from then on.
+package conversation
+
+import (
+	"time"
+
+	"rehome/policy"
+)
+
+// A Conversation is one violation and everything said about it. It is a value:
+// [Step] returns a new one and leaves the old one alone.
+type Conversation struct {
+	ID        string           `json:"id"` // RH-1042; given by the store when it is opened
+	Opened    time.Time        `json:"opened"`
+	Updated   time.Time        `json:"updated"`
+	By        Person           `json:"by,omitzero"` // who opened it; nobody for an alert
+	Violation policy.Violation `json:"violation"`
+	Facts     policy.Facts     `json:"facts"`
+	Asked     []Asked          `json:"asked,omitempty"`   // every question so far; Asked[i] is card q(i+1)
+	Replies   []Reply          `json:"replies,omitempty"` // every reply so far; Replies[i] is cards r(i+1).1 …
+	Notes     []Note           `json:"notes,omitempty"`   // Notes[i] is card n(i+1)
+	Threads   []Thread         `json:"threads"`           // where it is shown; Threads[0] is where it was opened
+	Status    Status           `json:"status"`
+	Rev       int              `json:"rev"` // grows by one with each change
+}
+
+// A Person is somebody in the workspace, known by user id alone: names are
+// looked up by whoever shows them.
+type Person struct {
+	ID string `json:"id,omitempty"`
+}
+
+// Status is where a conversation stands. It is derived from the newest
+// decision and kept for lists.
+type Status string
+
+const (
+	Asking  Status = "asking"  // one question is open
+	Advised Status = "advised" // steps were given
+	Ended   Status = "ended"   // redirected, refused, no policy row, out of scope: the reply says what to do
+)
+
+// Asked is a question that was put to people.
+type Asked struct {
+	Need   policy.Need   `json:"need"`
+	State  QuestionState `json:"state"`
+	Chosen policy.Choice `json:"chosen,omitzero"` // Answered, and Open again after Change
+	By     Person        `json:"by,omitzero"`     // who answered, or asked for the change
+	At     time.Time     `json:"at,omitzero"`
+	Why    string        `json:"why,omitempty"` // why it fell away or waits
+}
+
+// QuestionState is what became of a question.
+type QuestionState string
+
+const (
+	Open     QuestionState = "open"     // has controls
+	Answered QuestionState = "answered" // shows who answered what, and Change
+	Fallen   QuestionState = "fallen"   // no longer applies; says why
+	Waiting  QuestionState = "waiting"  // would be open but for another question that was reopened
+)
+
+// A Reply is a decision that was told. Once superseded its decision is emptied:
+// what no longer holds must not be read by mistake.
+type Reply struct {
+	Decision   policy.Decision `json:"decision"`
+	Parts      int             `json:"parts"` // how many messages it is cut into
+	Superseded string          `json:"superseded,omitempty"`
+}
+
+// A Note is a sentence said once in the thread.
+type Note struct {
+	Text string `json:"text"`
+}
+
+// A Place is where a thread of the conversation is to be.
+type Place struct {
+	Channel string `json:"channel"`          // channel id; a user id means the direct message with that user
+	Anchor  string `json:"anchor,omitempty"` // ts of somebody else's message whose thread is used; "" to start one
+}
+
+// A Thread is one place the conversation is shown in.
+type Thread struct {
+	Place
+	Shown map[string]Shown `json:"shown,omitempty"` // by card key
+}
+
+// Shown is a card as it was last delivered to a thread.
+type Shown struct {
+	TS     string `json:"ts"`
+	Digest string `json:"digest"` // of the card, to skip edits that would change nothing
+}
+
+// RootTS returns the ts that replies in the thread hang on, or "" while the
+// root has not been posted.
+func (t Thread) RootTS() string {
+	if t.Anchor != "" {
+		return t.Anchor
+	}
+	return t.Shown[RootKey].TS
+}
+
+// IsDirect reports whether the thread is a direct message.
+func (p Place) IsDirect() bool {
+	return len(p.Channel) > 0 && (p.Channel[0] == 'U' || p.Channel[0] == 'W' || p.Channel[0] == 'D')
+}
+
+// OpenQuestion returns the number (from 1) of the question that is open, or 0.
+func (c Conversation) OpenQuestion() int {
+	for i := len(c.Asked) - 1; i >= 0; i-- {
+		if c.Asked[i].State == Open {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// CurrentReply returns the reply that holds now, if one was given.
+func (c Conversation) CurrentReply() (Reply, bool) {
+	if n := len(c.Replies); n > 0 && c.Replies[n-1].Superseded == "" {
+		return c.Replies[n-1], true
+	}
+	return Reply{}, false
+}

@@ -1,0 +1,110 @@
+package conversation
+
+import "rehome/policy"
+
+// An Event is something that happened. Every event in any state has a defined
+// result; one that no longer fits changes nothing and tells its author so.
+//
+//sumtype:decl
+type Event interface{ event() }
+
+// Opened starts a conversation. It is the first event and the only one an empty
+// conversation takes.
+type Opened struct {
+	By        Person
+	Violation policy.Violation
+	Facts     policy.Facts // inferred from the violation, and stated by whoever opened it
+	Unknown   []string     // words that were not understood, said back in a note
+	In        Place
+}
+
+// Chosen is a press on a button or a pick in a select of question Question (1
+// for card q1).
+type Chosen struct {
+	By       Person
+	In       int // index of the thread
+	Question int
+	Value    string
+}
+
+// Said is a reply typed in one of the threads. Addressed says that it was meant
+// for the bot (a mention, or a direct message), which then answers even when it
+// makes nothing of it; otherwise people may talk among themselves.
+type Said struct {
+	By        Person
+	In        int
+	Text      string
+	Addressed bool
+}
+
+// Revised is a press on Change. Question is the question to reopen, or 0 for
+// the Change on a reply, which first asks what should change.
+type Revised struct {
+	By       Person
+	In       int
+	Question int
+}
+
+// Posted says that a card is now shown. Channel is the channel it ended up in,
+// which for a direct message differs from the user id it was sent to.
+type Posted struct {
+	In      int
+	Card    string
+	Channel string
+	TS      string
+	Digest  string
+}
+
+// Gone says that a card's message was deleted by somebody, so that it must be
+// posted anew.
+type Gone struct {
+	In   int
+	Card string
+}
+
+// Unreachable says that a card could not be delivered for good. When the root
+// cannot be posted in a channel, the conversation moves to a direct message
+// with whoever opened it.
+type Unreachable struct {
+	In   int
+	Card string
+	Why  string
+}
+
+func (Opened) event()      {}
+func (Chosen) event()      {}
+func (Said) event()        {}
+func (Revised) event()     {}
+func (Posted) event()      {}
+func (Gone) event()        {}
+func (Unreachable) event() {}
+
+// An Effect is something to be done. Effects are written down with the state
+// they came with and carried out afterwards.
+//
+//sumtype:decl
+type Effect interface{ effect() }
+
+// Show brings a card in a thread up to date: posts it, edits it, or leaves it
+// when nothing changed. What it shows is the state at the time of delivery.
+type Show struct {
+	In   int    `json:"in"` // index of the thread
+	Card string `json:"card"`
+}
+
+// Tell answers one person where they acted, seen by them alone.
+type Tell struct {
+	To   Person `json:"to"`
+	In   int    `json:"in"`
+	Text string `json:"text"`
+}
+
+// Record is a line of the conversation's journal.
+type Record struct {
+	By   Person `json:"by,omitzero"`
+	Text string `json:"text"`
+}
+
+func (Show) effect()   {}
+func (Tell) effect()   {}
+func (Record) effect() {}
