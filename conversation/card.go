@@ -1,4 +1,83 @@
 package conversation
 
-// RootKey is the key of a conversation's root card.
+import (
+	"time"
+
+	"rehome/policy"
+)
+
+// RootKey is the key of a conversation's root card. Questions are q1, q2, …;
+// the parts of replies r1.1, r1.2, …; notes n1, n2, ….
 const RootKey = "root"
+
+// A Card is what one message shows, in words but without looks: whoever shows
+// it decides on blocks, styles and escaping. Strings from outside (titles, app
+// names, subjects) are in fields that say so and in policy.Value spans.
+//
+//sumtype:decl
+type Card interface{ card() }
+
+// Root is the message everything else hangs on; it is edited as things move.
+type Root struct {
+	ID       string // RH-1042
+	Title    string // untrusted: the violation's title as its source wrote it
+	App      string // untrusted: the app's display name, or ""
+	AppID    string
+	Due      time.Time // zero when unknown
+	Overdue  bool
+	Owners   []Person // known in this workspace
+	OwnerTo  string   // untrusted: the owner's alias as the alert has it, when not known here
+	OpenedBy Person   // nobody for an alert
+	Source   string   // s360, slack, …
+	Status   string   // one sentence: what it waits for, or how it ended
+	Progress string   // "2 of 3 answered"
+	Facts    []policy.Fact
+	Links    []policy.Link // the source's own pages for this violation, http or https
+}
+
+// Question is a question and, once answered, who answered what.
+type Question struct {
+	ID     string
+	Number int
+	Need   policy.Need
+	State  QuestionState
+	Chosen policy.Choice // when Answered; when Open again: the answer that still holds
+	By     Person
+	Why    string // why it fell away or waits
+}
+
+// Advice is one part of a reply: a decision cut between its steps so that each
+// part fits a message.
+type Advice struct {
+	ID         string
+	Number     int // which reply, from 1
+	Part       int // from 1
+	Parts      int
+	Outcome    policy.Outcome
+	Headline   string // what it is: "Move the certificate to the production tenant"
+	Sections   []Section
+	Superseded string // when set, nothing else is: why the reply no longer holds
+	Change     bool   // the last part carries Change
+}
+
+// A Section is a heading with text under it. Heading is our own words. Number
+// is the step's number, or 0 for sections that are not steps.
+type Section struct {
+	Heading string
+	Number  int
+	Gate    bool // nothing after it before it has been shown
+	Warning bool
+	Text    policy.Text
+	Links   []policy.Link
+}
+
+// Remark is something said once.
+type Remark struct {
+	ID   string
+	Text string // may quote untrusted text; no markup
+}
+
+func (Root) card()     {}
+func (Question) card() {}
+func (Advice) card()   {}
+func (Remark) card()   {}

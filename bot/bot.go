@@ -1,0 +1,153 @@
+// Package bot carries a conversation's effects out: what happens comes in
+// through [Bot.Open] and [Bot.Handle], what is to be said goes out in [Bot.Run].
+//
+//	door (slackapp, intake) ── event ──► Handle ── one transaction ──► acknowledged
+//	                                                   │ deliveries
+//	Slack ◄── Chat ◄──────────────── Run ◄─────────────┘
+//	  └── outcome ──► Settle ── one transaction (an outcome is an event, too)
+//
+// An event is durable before its door acknowledges it. A delivery is carried
+// out after the transaction that wrote it, and its outcome is an event like any
+// other, so that a restart at any point goes on where it was.
+package bot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"rehome/conversation"
+	"rehome/policy"
+	"rehome/store"
+)
+
+// Chat is where people are talked to.
+type Chat interface {
+	// Show posts a card, or edits the message that shows it when m.TS is set.
+	// It returns where the message is. Errors are *Failure.
+	Show(ctx context.Context, m Message) (At, error)
+	// Tell says something to one person where they acted. Errors are *Failure.
+	Tell(ctx context.Context, to conversation.Person, where conversation.Place, rootTS, text string) error
+}
+
+// A Message is a card on its way to a thread.
+type Message struct {
+	Conversation string // RH-1042
+	Key          string // the card's key
+	Card         conversation.Card
+	Channel      string // a channel id, or a user id for a direct message
+	ThreadTS     string // "" for a root that starts a thread
+	TS           string // the message to edit; "" to post
+	Digest       string // of the card; a marker for looking the message up
+}
+
+// At is where a message is.
+type At struct{ Channel, TS string }
+
+// A Failure is why a message could not be delivered, in the three ways that
+// matter to whoever has to go on.
+type Failure struct {
+	Kind  FailureKind
+	After time.Duration // Again: wait at least this long; 0 when not said
+	Code  string        // Slack's error code or a word of ours; never a secret or a text
+	Err   error
+}
+
+// FailureKind is what to do about a failure.
+type FailureKind int
+
+const (
+	Again FailureKind = iota // may go through later
+	Lost                     // the message to be edited is gone
+	Never                    // will not go through: archived channel, unknown user, refused blocks
+)
+
+func (f *Failure) Error() string {
+	if f.Err == nil {
+		return f.Code
+	}
+	return f.Code + ": " + f.Err.Error()
+}
+
+func (f *Failure) Unwrap() error { return f.Err }
+
+// A Bot is safe for use by many goroutines. Policy, Store and Chat are required.
+type Bot struct {
+	Policy *policy.Policy
+	Store  store.Store
+	Chat   Chat
+	Log    *slog.Logger     // nil: discard
+	Now    func() time.Time // nil: time.Now
+
+	// Pace is the least time between two messages in one channel after a burst
+	// of Burst. Slack allows about one a second and short bursts. Zero: 1 s and 4.
+	Pace  time.Duration
+	Burst int
+
+	wake chan struct{} // made by Prepare
+}
+
+// New returns a bot with its defaults filled in.
+func New(b Bot) *Bot {
+	if b.Log == nil {
+		b.Log = slog.New(slog.DiscardHandler)
+	}
+	if b.Now == nil {
+		b.Now = time.Now
+	}
+	if b.Pace == 0 {
+		b.Pace = time.Second
+	}
+	if b.Burst == 0 {
+		b.Burst = 4
+	}
+	b.wake = make(chan struct{}, 1)
+	return &b
+}
+
+// Open starts a conversation, or returns the one that key or finding opened
+// before. finding is the violation's own key in its source ("s360/KAI-1"), or
+// "" when it has none.
+func (b *Bot) Open(ctx context.Context, key, finding string, o conversation.Opened) (store.Applied, error) {
+	return b.apply(ctx, store.Input{Event: key, Finding: finding}, o)
+}
+
+// Handle takes an event of a conversation in. key names the event for ever: the
+// same key twice has one effect. It returns store.ErrNotFound for a
+// conversation that does not exist.
+func (b *Bot) Handle(ctx context.Context, key, id string, e conversation.Event) (store.Applied, error) {
+	if id == "" {
+		return store.Applied{}, store.ErrNotFound
+	}
+	return b.apply(ctx, store.Input{Event: key, Conversation: id}, e)
+}
+
+func (b *Bot) apply(ctx context.Context, in store.Input, e conversation.Event) (store.Applied, error) {
+	in.At = b.Now()
+	in.Step = b.step(e, in.At)
+	done, err := b.Store.Apply(ctx, in)
+	if err != nil {
+		if errors.Is(err, store.ErrNotFound) {
+			return done, err
+		}
+		return done, fmt.Errorf("taking in %s: %w", in.Event, err)
+	}
+	b.Wake()
+	return done, nil
+}
+
+func (b *Bot) step(e conversation.Event, at time.Time) store.Step {
+	return func(c conversation.Conversation) (conversation.Conversation, []conversation.Effect) {
+		return conversation.Step(b.Policy, c, e, at)
+	}
+}
+
+// Wake makes Run look for deliveries now.
+func (b *Bot) Wake() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
