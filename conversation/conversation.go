@@ -74,7 +74,7 @@ type Asked struct {
 	Chosen policy.Choice `json:"chosen,omitzero"` // Answered, and Open again after Change
 	By     Person        `json:"by,omitzero"`     // who answered, or asked for the change
 	At     time.Time     `json:"at,omitzero"`
-	Why    string        `json:"why,omitempty"` // why it fell away or waits
+	Why    policy.Text   `json:"why,omitempty"` // why it fell away or waits
 }
 
 // QuestionState is what became of a question.
@@ -90,14 +90,14 @@ const (
 // A Reply is a decision that was told. Once superseded its decision is emptied:
 // what no longer holds must not be read by mistake.
 type Reply struct {
-	Decision   policy.Decision `json:"decision"`
+	Decision   policy.Decision `json:"decision,omitzero"`
 	Parts      int             `json:"parts"` // how many messages it is cut into
-	Superseded string          `json:"superseded,omitempty"`
+	Superseded policy.Text     `json:"superseded,omitempty"`
 }
 
 // A Note is a sentence said once in the thread.
 type Note struct {
-	Text string `json:"text"`
+	Text policy.Text `json:"text"`
 }
 
 // A Place is where a thread of the conversation is to be.
@@ -144,7 +144,7 @@ func (c Conversation) OpenQuestion() int {
 
 // CurrentReply returns the reply that holds now, if one was given.
 func (c Conversation) CurrentReply() (Reply, bool) {
-	if n := len(c.Replies); n > 0 && c.Replies[n-1].Superseded == "" {
+	if n := len(c.Replies); n > 0 && c.Replies[n-1].Superseded == nil {
 		return c.Replies[n-1], true
 	}
 	return Reply{}, false

@@ -94,9 +94,9 @@ type Show struct {
 
 // Tell answers one person where they acted, seen by them alone.
 type Tell struct {
-	To   Person `json:"to"`
-	In   int    `json:"in"`
-	Text string `json:"text"`
+	To   Person      `json:"to"`
+	In   int         `json:"in"`
+	Text policy.Text `json:"text"`
 }
 
 // Record is a line of the conversation's journal.

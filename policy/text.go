@@ -26,6 +26,7 @@ const (
 	Break                  // a new paragraph line; Text is empty
 	Bullet                 // starts a new bulleted line; Text is empty
 	Block                  // a block of code on lines of its own, e.g. a query
+	Who                    // a person; Text is their user id, shown by name
 )
 
 // String returns the text without styling, one line per paragraph or bullet.
@@ -45,6 +46,8 @@ func (t Text) String() string {
 			b.WriteString("\n" + s.Text + "\n")
 		case Linked:
 			b.WriteString(s.Text + " (" + s.URL + ")")
+		case Who:
+			b.WriteString("@" + s.Text)
 		case Plain, Bold, Code, Value:
 			b.WriteString(s.Text)
 		}
