@@ -29,7 +29,7 @@ type Chat interface {
 	// It returns where the message is. Errors are *Failure.
 	Show(ctx context.Context, m Message) (At, error)
 	// Tell says something to one person where they acted. Errors are *Failure.
-	Tell(ctx context.Context, to conversation.Person, where conversation.Place, rootTS, text string) error
+	Tell(ctx context.Context, to conversation.Person, where conversation.Place, rootTS string, text policy.Text) error
 }
 
 // A Message is a card on its way to a thread.

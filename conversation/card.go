@@ -12,7 +12,8 @@ const RootKey = "root"
 
 // A Card is what one message shows, in words but without looks: whoever shows
 // it decides on blocks, styles and escaping. Strings from outside (titles, app
-// names, subjects) are in fields that say so and in policy.Value spans.
+// names, subjects) are in fields that say so and in policy.Value and policy.Code
+// spans; a policy.Who span is the only way to mention somebody.
 //
 //sumtype:decl
 type Card interface{ card() }
@@ -25,12 +26,12 @@ type Root struct {
 	AppID    string
 	Due      time.Time // zero when unknown
 	Overdue  bool
-	Owners   []Person // known in this workspace
-	OwnerTo  string   // untrusted: the owner's alias as the alert has it, when not known here
-	OpenedBy Person   // nobody for an alert
-	Source   string   // s360, slack, …
-	Status   string   // one sentence: what it waits for, or how it ended
-	Progress string   // "2 of 3 answered"
+	Owners   []Person    // known in this workspace
+	OwnerTo  string      // untrusted: the owner's alias as the alert has it, when not known here
+	OpenedBy Person      // nobody for an alert
+	Source   string      // s360, slack, …
+	Status   policy.Text // one sentence: what it waits for, or how it ended
+	Progress string      // "2 of 3 answered"
 	Facts    []policy.Fact
 	Links    []policy.Link // the source's own pages for this violation, http or https
 }
@@ -43,7 +44,7 @@ type Question struct {
 	State  QuestionState
 	Chosen policy.Choice // when Answered; when Open again: the answer that still holds
 	By     Person
-	Why    string // why it fell away or waits
+	Why    policy.Text // why it fell away or waits
 }
 
 // Advice is one part of a reply: a decision cut between its steps so that each
@@ -56,8 +57,8 @@ type Advice struct {
 	Outcome    policy.Outcome
 	Headline   string // what it is: "Move the certificate to the production tenant"
 	Sections   []Section
-	Superseded string // when set, nothing else is: why the reply no longer holds
-	Change     bool   // the last part carries Change
+	Superseded policy.Text // when set, nothing else is: why the reply no longer holds
+	Change     bool        // the last part carries Change
 }
 
 // A Section is a heading with text under it. Heading is our own words. Number
@@ -74,7 +75,7 @@ type Section struct {
 // Remark is something said once.
 type Remark struct {
 	ID   string
-	Text string // may quote untrusted text; no markup
+	Text policy.Text
 }
 
 func (Root) card()     {}
