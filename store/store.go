@@ -14,6 +14,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -27,8 +28,10 @@ import (
 type Store interface {
 	Apply(ctx context.Context, in Input) (Applied, error)
 
-	// Due returns at most one delivery of every line: its oldest, when that is
-	// due at now. next is when the earliest other one will be; zero for never.
+	// Due returns at most one delivery of every line, oldest first: the line's
+	// oldest, when that is due at now. One that is put off holds up its line; one
+	// that was abandoned does not. next is when the earliest of the other lines'
+	// oldest will be due; zero for never.
 	Due(ctx context.Context, now time.Time) (ready []Delivery, next time.Time, err error)
 
 	// Settle ends a delivery or puts it off. Step, when not nil, is applied to
@@ -40,8 +43,9 @@ type Store interface {
 	// Find returns the id of the conversation that has a thread whose root is
 	// ts in channel, or ErrNotFound.
 	Find(ctx context.Context, channel, ts string) (string, error)
-	// List calls yield with each conversation, oldest first, until it returns
-	// false. It works on a snapshot; yield must not call the store's writers.
+	// List calls yield with each conversation that was there when it began,
+	// oldest first and as it is when its turn comes, until yield returns false.
+	// No transaction is open meanwhile: yield may be slow and may call the store.
 	List(ctx context.Context, yield func(conversation.Conversation) bool) error
 	// Journal returns what happened in a conversation, oldest first.
 	Journal(ctx context.Context, id string) ([]Entry, error)
@@ -52,21 +56,64 @@ type Store interface {
 	Close() error
 }
 
-// ErrNotFound is returned when there is no such conversation.
-var ErrNotFound = errors.New("no such conversation")
+// Errors that callers act on; they come wrapped.
+var (
+	// ErrNotFound: there is no such conversation.
+	ErrNotFound = errors.New("no such conversation")
+	// ErrClosed: the store was closed before the call.
+	ErrClosed = errors.New("the store is closed")
+	// ErrFull: nothing was written for want of room; it may work later.
+	ErrFull = errors.New("the store is full")
+	// ErrUncertain: what was asked may or may not be written, and the store
+	// writes nothing more. Stop the process; the events' keys settle the rest
+	// when they come again.
+	ErrUncertain = errors.New("unknown whether it was written; restart to go on")
+)
 
 // A Step turns a conversation into what it becomes. It must be pure: a store
 // may run it more than once for one event. A conversation without an ID is
 // new; the store gives it one before the step sees it.
 type Step func(c conversation.Conversation) (conversation.Conversation, []conversation.Effect)
 
+// Try runs the step. A panic in it is returned as an error, so that one event
+// that cannot be worked does not take others down with it.
+func (s Step) Try(c conversation.Conversation) (next conversation.Conversation, effects []conversation.Effect, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the step for conversation %s panicked: %v", c.ID, r)
+		}
+	}()
+	next, effects = s(c)
+	return next, effects, nil
+}
+
 // Input is one event for one conversation.
 type Input struct {
 	Event        string    // unique key of the event, never applied twice; required, at most 512 bytes
 	Conversation string    // its id, or "" to open one
-	Finding      string    // when opening: the violation's own key; a conversation opened with it before is returned instead
-	At           time.Time // when it happened
+	Finding      string    // when opening: the violation's own key, at most 512 bytes; a conversation opened with it before is returned instead
+	At           time.Time // when it happened, by the clock that Due is asked with
 	Step         Step
+}
+
+// maxKey is the length of the longest event or finding key, in bytes.
+const maxKey = 512
+
+// Check returns what every store refuses about an input.
+func (in Input) Check() error {
+	switch {
+	case in.Event == "":
+		return errors.New("an event needs a key")
+	case len(in.Event) > maxKey:
+		return fmt.Errorf("the event's key is %d bytes long; at most %d are kept, so hash what is longer", len(in.Event), maxKey)
+	case len(in.Finding) > maxKey:
+		return fmt.Errorf("the finding's key is %d bytes long; at most %d are kept, so hash what is longer", len(in.Finding), maxKey)
+	case in.Finding != "" && in.Conversation != "":
+		return errors.New("a finding opens a conversation; it cannot be given for one that is open")
+	case in.Step == nil:
+		return errors.New("an event needs a step")
+	}
+	return nil
 }
 
 // Applied is what Apply did.
@@ -98,6 +145,14 @@ type Outcome struct {
 	Step      Step      // applied to the conversation with the outcome, unless RetryAt is set
 }
 
+// Check returns what every store refuses about an outcome.
+func (o Outcome) Check() error {
+	if o.Abandoned && !o.RetryAt.IsZero() {
+		return errors.New("a delivery is either put off or abandoned, not both")
+	}
+	return nil
+}
+
 // An Entry is one line of a conversation's journal.
 type Entry struct {
 	Seq          uint64    `json:"seq"`
@@ -105,8 +160,12 @@ type Entry struct {
 	Conversation string    `json:"conversation"`
 	By           string    `json:"by,omitempty"` // a person's id
 	Text         string    `json:"text"`
-	Event        string    `json:"event"` // key of the event it came from
+	Event        string    `json:"event"` // key of the event it came from, or EventOf a delivery
 }
+
+// EventOf returns the key that stands in the journal for the outcome of
+// delivery id.
+func EventOf(id uint64) string { return "delivery/" + strconv.FormatUint(id, 10) }
 
 // LineOf returns the line a delivery of effect e waits in. Posts and edits of
 // one thread are in order; a thread that is stuck does not hold up another, and
