@@ -1,0 +1,280 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rehome/conversation"
+	"rehome/policy"
+	"rehome/store"
+)
+
+const tenantTitle = "AAD Entra Apps in Prod Tenants using certificates in Non-Prod Tenant"
+
+// pass lets virtual time go by.
+func pass(d time.Duration) { <-time.After(d) }
+
+// A room is a chat that writes down what it is asked to do and can be told to
+// fail.
+type room struct {
+	mu     sync.Mutex
+	ts     int
+	lines  []string
+	at     []time.Time
+	refuse func(m Message) error
+	slow   func(m Message) time.Duration
+}
+
+func (r *room) Show(ctx context.Context, m Message) (At, error) {
+	if r.slow != nil {
+		select {
+		case <-time.After(r.slow(m)):
+		case <-ctx.Done():
+			return At{}, &Failure{Kind: Again, Code: "timeout", Err: ctx.Err()}
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refuse != nil {
+		if err := r.refuse(m); err != nil {
+			r.lines = append(r.lines, "refused "+m.Key)
+			r.at = append(r.at, time.Now())
+			return At{}, err
+		}
+	}
+	verb := "edit"
+	if m.TS == "" {
+		r.ts++
+		m.TS = fmt.Sprint(r.ts)
+		verb = "post"
+	}
+	r.lines = append(r.lines, fmt.Sprintf("%s %s %s in %s/%s", m.Conversation, verb, m.Key, m.Channel, m.ThreadTS))
+	r.at = append(r.at, time.Now())
+	return At{Channel: strings.Replace(m.Channel, "U", "D", 1), TS: m.TS}, nil
+}
+
+func (r *room) Tell(_ context.Context, to conversation.Person, where conversation.Place, rootTS string, text policy.Text) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lines = append(r.lines, "tell "+to.ID+" in "+where.Channel+"/"+rootTS+": "+text.String())
+	r.at = append(r.at, time.Now())
+	return nil
+}
+
+func (r *room) heard() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Join(r.lines, "\n")
+}
+
+// inBubble runs story with a bot at work, on virtual time.
+func inBubble(t *testing.T, chat *room, story func(ctx context.Context, b *Bot)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		b := New(Bot{Policy: policy.Default(), Store: store.NewMem(), Chat: chat})
+		ended := make(chan error, 1)
+		go func() { ended <- b.Run(ctx) }()
+		story(ctx, b)
+		synctest.Wait()
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+func open(t *testing.T, ctx context.Context, b *Bot, key, channel string) string {
+	t.Helper()
+	facts, _ := b.Policy.Read(tenantTitle, "typed")
+	done, err := b.Open(ctx, key, "", conversation.Opened{
+		By: conversation.Person{ID: "U1"}, Facts: facts, In: conversation.Place{Channel: channel},
+		Violation: policy.Violation{Title: tenantTitle},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return done.Conversation.ID
+}
+
+func want(t *testing.T, chat *room, lines ...string) {
+	t.Helper()
+	if got, want := chat.heard(), strings.Join(lines, "\n"); got != want {
+		t.Errorf("the chat heard\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestARootIsPostedBeforeItsQuestion(t *testing.T) {
+	chat := &room{}
+	inBubble(t, chat, func(ctx context.Context, b *Bot) {
+		id := open(t, ctx, b, "k1", "C1")
+		synctest.Wait()
+		if _, err := b.Handle(ctx, "k2", id, conversation.Chosen{By: conversation.Person{ID: "U1"}, Question: 1, Value: "3P"}); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		want(t, chat,
+			"RH-1 post root in C1/",
+			"RH-1 post q1 in C1/1",
+			"RH-1 edit q1 in C1/1",
+			"RH-1 post q2 in C1/1",
+			"RH-1 edit root in C1/",
+		)
+	})
+}
+
+func TestTheSameEventTwiceIsSaidOnce(t *testing.T) {
+	chat := &room{}
+	inBubble(t, chat, func(ctx context.Context, b *Bot) {
+		first := open(t, ctx, b, "k1", "C1")
+		if second := open(t, ctx, b, "k1", "C1"); second != first {
+			t.Errorf("the repeat opened %s, the first %s", second, first)
+		}
+		synctest.Wait()
+		want(t, chat, "RH-1 post root in C1/", "RH-1 post q1 in C1/1")
+	})
+}
+
+func TestRetryAfterIsHonoured(t *testing.T) {
+	chat := &room{}
+	refusals := 2
+	chat.refuse = func(Message) error {
+		if refusals == 0 {
+			return nil
+		}
+		refusals--
+		return &Failure{Kind: Again, After: 30 * time.Second, Code: "ratelimited"}
+	}
+	inBubble(t, chat, func(ctx context.Context, b *Bot) {
+		open(t, ctx, b, "k1", "C1")
+		pass(5 * time.Minute)
+		synctest.Wait()
+		want(t, chat, "refused root", "refused root", "RH-1 post root in C1/", "RH-1 post q1 in C1/1")
+		for i := 1; i <= 2; i++ {
+			if gap := chat.at[i].Sub(chat.at[i-1]); gap < 30*time.Second {
+				t.Errorf("attempt %d came %v after the one before; Slack said 30 s", i+1, gap)
+			}
+		}
+	})
+}
+
+func TestAMessageThatWasDeletedIsPostedAnew(t *testing.T) {
+	chat := &room{}
+	inBubble(t, chat, func(ctx context.Context, b *Bot) {
+		id := open(t, ctx, b, "k1", "C1")
+		synctest.Wait()
+		chat.refuse = func(m Message) error {
+			if m.TS == "2" {
+				return &Failure{Kind: Lost, Code: "message_not_found"}
+			}
+			return nil
+		}
+		if _, err := b.Handle(ctx, "k2", id, conversation.Chosen{By: conversation.Person{ID: "U1"}, Question: 1, Value: "3P"}); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if got := chat.heard(); !strings.Contains(got, "refused q1") || strings.Count(got, "post q1") != 2 {
+			t.Errorf("q1 was not posted anew:\n%s", got)
+		}
+	})
+}
+
+func TestAChannelThatRefusesSendsTheConversationToADirectMessage(t *testing.T) {
+	chat := &room{refuse: func(m Message) error {
+		if m.Channel == "C1" {
+			return &Failure{Kind: Never, Code: "not_in_channel"}
+		}
+		return nil
+	}}
+	inBubble(t, chat, func(ctx context.Context, b *Bot) {
+		id := open(t, ctx, b, "k1", "C1")
+		synctest.Wait()
+		want(t, chat, "refused root", "RH-1 post root in U1/", "RH-1 post n1 in D1/1", "RH-1 post q1 in D1/1")
+		if found, err := b.Store.Find(ctx, "D1", "1"); err != nil || found != id {
+			t.Errorf("Find(D1, 1) = %q, %v", found, err)
+		}
+		failed, err := b.Store.Outbox(ctx, true)
+		if err != nil || len(failed) != 1 || failed[0].LastError != "not_in_channel" {
+			t.Errorf("failed deliveries: %+v, %v", failed, err)
+		}
+	})
+}
+
+func TestAStuckConversationHoldsUpNoOther(t *testing.T) {
+	chat := &room{slow: func(m Message) time.Duration {
+		if m.Conversation == "RH-1" {
+			return time.Hour
+		}
+		return 0
+	}}
+	inBubble(t, chat, func(ctx context.Context, b *Bot) {
+		open(t, ctx, b, "k1", "C1")
+		open(t, ctx, b, "k2", "C2")
+		synctest.Wait()
+		want(t, chat, "RH-2 post root in C2/", "RH-2 post q1 in C2/1")
+		pass(3 * time.Hour)
+	})
+}
+
+func TestPostsInOneChannelKeepSlacksPace(t *testing.T) {
+	chat := &room{}
+	inBubble(t, chat, func(ctx context.Context, b *Bot) {
+		for i := range 20 {
+			open(t, ctx, b, fmt.Sprint("k", i), "C1")
+		}
+		pass(2 * time.Minute)
+		synctest.Wait()
+		if got := len(chat.at); got != 40 {
+			t.Fatalf("%d messages, want 40", got)
+		}
+		for i := 4; i < len(chat.at); i++ {
+			if gap := chat.at[i].Sub(chat.at[i-4]); gap < 3*time.Second {
+				t.Errorf("messages %d to %d within %v", i-3, i+1, gap)
+			}
+		}
+	})
+}
+
+func TestAStopLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := store.NewMem()
+		chat := &room{slow: func(Message) time.Duration { return time.Minute }}
+		ctx, stop := context.WithCancel(t.Context())
+		b := New(Bot{Policy: policy.Default(), Store: mem, Chat: chat})
+		ended := make(chan error, 1)
+		go func() { ended <- b.Run(ctx) }()
+		open(t, ctx, b, "k1", "C1")
+		synctest.Wait()
+		stop()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		want(t, chat)
+
+		chat.slow = nil
+		ctx, stop = context.WithCancel(t.Context())
+		b = New(Bot{Policy: policy.Default(), Store: mem, Chat: chat})
+		go func() { ended <- b.Run(ctx) }()
+		synctest.Wait()
+		stop()
+		<-ended
+		want(t, chat, "RH-1 post root in C1/", "RH-1 post q1 in C1/1")
+	})
+}
+
+func TestAnUnknownConversationIsSaid(t *testing.T) {
+	inBubble(t, &room{}, func(ctx context.Context, b *Bot) {
+		if _, err := b.Handle(ctx, "k", "RH-99", conversation.Revised{}); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("Handle of RH-99: %v", err)
+		}
+		if _, err := b.Handle(ctx, "k", "", conversation.Revised{}); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("Handle of nothing: %v", err)
+		}
+	})
+}

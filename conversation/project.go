@@ -1,0 +1,308 @@
+package conversation
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"rehome/policy"
+)
+
+// Card returns what the card with a key shows now, and whether there is such a
+// card. now only serves to tell whether the due date has passed.
+func (c Conversation) Card(key string, now time.Time) (Card, bool) {
+	if key == RootKey {
+		if c.Opened.IsZero() {
+			return nil, false
+		}
+		return c.root(now), true
+	}
+	if len(key) < 2 {
+		return nil, false
+	}
+	number, part, _ := strings.Cut(key[1:], ".")
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 1 {
+		return nil, false
+	}
+	switch key[0] {
+	case 'q':
+		return c.question(n)
+	case 'r':
+		k, err := strconv.Atoi(part)
+		if err != nil {
+			return nil, false
+		}
+		return c.advice(n, k)
+	case 'n':
+		if n > len(c.Notes) {
+			return nil, false
+		}
+		return Remark{ID: c.ID, Text: c.Notes[n-1].Text}, true
+	}
+	return nil, false
+}
+
+// Keys lists the keys of all cards in the order they came up: the root, notes,
+// and questions and replies as they followed each other.
+func (c Conversation) Keys() []string {
+	if c.Opened.IsZero() {
+		return nil
+	}
+	keys := []string{RootKey}
+	for i := range c.Notes {
+		keys = append(keys, "n"+strconv.Itoa(i+1))
+	}
+	for i := range c.Asked {
+		keys = append(keys, QuestionKey(i+1))
+	}
+	for i, r := range c.Replies {
+		for k := range r.Parts {
+			keys = append(keys, "r"+strconv.Itoa(i+1)+"."+strconv.Itoa(k+1))
+		}
+	}
+	return keys
+}
+
+// QuestionKey returns the key of question n, counted from 1.
+func QuestionKey(n int) string { return "q" + strconv.Itoa(n) }
+
+// Digest tells cards apart: equal cards have equal digests.
+func Digest(card Card) string {
+	enc, err := json.Marshal(card)
+	if err != nil {
+		return "" // unreachable: cards hold strings, numbers and times
+	}
+	sum := sha256.Sum256(enc)
+	return hex.EncodeToString(sum[:8])
+}
+
+func (c Conversation) root(now time.Time) Root {
+	v := c.Violation
+	r := Root{
+		ID: c.ID, Title: orElse(c.Facts.Value(policy.Violated), v.Title), App: c.Facts.Value(policy.AppName), AppID: c.Facts.Value(policy.AppID),
+		Due: v.Due, Overdue: !v.Due.IsZero() && v.Due.Before(now), OpenedBy: c.By, Source: v.Source.System,
+		Status: c.status(), Progress: c.progress(), Facts: c.shownFacts(),
+	}
+	if v.Owner.SlackUserID != "" {
+		r.Owners = []Person{{ID: v.Owner.SlackUserID}}
+	} else {
+		r.OwnerTo = orElse(v.Owner.Alias, v.Owner.Email)
+	}
+	for _, l := range []policy.Link{
+		{Title: "Finding", URL: v.Source.URL}, {Title: "Guide", URL: v.Fix.URL}, {Title: "Work item", URL: v.Fix.WorkItemURL},
+	} {
+		if strings.HasPrefix(l.URL, "https://") || strings.HasPrefix(l.URL, "http://") {
+			r.Links = append(r.Links, l)
+		}
+	}
+	return r
+}
+
+// shownFacts are the facts that decide; what the root names elsewhere is left out.
+func (c Conversation) shownFacts() []policy.Fact {
+	var out []policy.Fact
+	for _, name := range []policy.FactName{
+		policy.PartyFact, policy.AppTenant, policy.SGOwner, policy.AppCloud, policy.CertCloud, policy.CertTenant, policy.VaultURI, policy.Option, policy.Plane,
+	} {
+		if f, ok := c.Facts.Get(name); ok {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// FactTitle is how a fact is called in front of people.
+func FactTitle(name policy.FactName) string { return factTitle(name) }
+
+// HowKnown says in a few words where a fact came from.
+func HowKnown(f policy.Fact) string { return howKnown(f) }
+
+func (c Conversation) status() policy.Text {
+	if n := c.OpenQuestion(); n > 0 {
+		q := c.Asked[n-1]
+		if q.Chosen.Value != "" || q.Need.Fact == whatToChange {
+			return text(who(q.By), plain(" is changing an answer: question "+strconv.Itoa(n)))
+		}
+		return policy.Say("Waiting for an answer: " + q.Need.Prompt)
+	}
+	r, ok := c.CurrentReply()
+	if !ok {
+		return policy.Say("Working it out")
+	}
+	switch r.Decision.Outcome {
+	case policy.Steps:
+		return policy.Say("Remediation steps are in the thread")
+	case policy.NoPolicyRow:
+		return policy.Say("The policy has no row for this; the thread says whom to ask")
+	case policy.Redirect:
+		return policy.Say("Goes to " + r.Decision.Redirect)
+	case policy.Refused:
+		return policy.Say("Not permitted; the thread says what is")
+	case policy.OutOfScope:
+		return policy.Say("Not a cert-rehoming violation")
+	case policy.Ask, policy.Conflict:
+	}
+	return policy.Say("Working it out")
+}
+
+func (c Conversation) progress() string {
+	answered, open := 0, 0
+	for _, q := range c.Asked {
+		switch q.State {
+		case Answered:
+			answered++
+		case Open:
+			open++
+		case Fallen, Waiting:
+		}
+	}
+	switch {
+	case answered+open == 0:
+		return "nothing had to be asked"
+	case open == 0:
+		return plural(answered, "answer") + ", nothing open"
+	}
+	return plural(answered, "answer") + ", 1 question open"
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
+
+func (c Conversation) question(n int) (Card, bool) {
+	if n > len(c.Asked) {
+		return nil, false
+	}
+	q := c.Asked[n-1]
+	return Question{ID: c.ID, Number: n, Need: q.Need, State: q.State, Chosen: q.Chosen, By: q.By, Why: q.Why}, true
+}
+
+func (c Conversation) advice(n, part int) (Card, bool) {
+	if n > len(c.Replies) || part < 1 || part > c.Replies[n-1].Parts {
+		return nil, false
+	}
+	r := c.Replies[n-1]
+	a := Advice{ID: c.ID, Number: n, Part: part, Parts: r.Parts}
+	if r.Superseded != nil {
+		a.Superseded = r.Superseded
+		return a, true
+	}
+	cutUp := parts(r.Decision)
+	if part > len(cutUp) {
+		return nil, false // unreachable: Parts is the length of the same cut
+	}
+	a.Outcome = r.Decision.Outcome
+	a.Headline = headline(r.Decision)
+	a.Sections = cutUp[part-1]
+	a.Change = part == r.Parts
+	return a, true
+}
+
+func headline(d policy.Decision) string {
+	if d.Remediation != nil {
+		return d.Remediation.Title
+	}
+	switch d.Outcome {
+	case policy.NoPolicyRow:
+		return "There is no policy row for this"
+	case policy.Redirect:
+		return "This goes to " + d.Redirect
+	case policy.Refused:
+		return "This is not permitted"
+	case policy.OutOfScope:
+		return "This is not a cert-rehoming violation"
+	case policy.Steps, policy.Ask, policy.Conflict:
+	}
+	return "What to do"
+}
+
+// partLength is how many characters of plain text one part holds. Slack refuses
+// to edit a message into more than 4,000 characters of text (chat.update,
+// msg_too_long); escaping and addresses need the rest.
+const partLength = 2200
+
+// parts cuts a decision into the sections of each message. A section is never
+// cut, and steps stay in order.
+func parts(d policy.Decision) [][]Section {
+	var out [][]Section
+	var cur []Section
+	length := 0
+	for _, s := range sections(d) {
+		n := s.length()
+		if len(cur) > 0 && length+n > partLength {
+			out, cur, length = append(out, cur), nil, 0
+		}
+		cur, length = append(cur, s), length+n
+	}
+	return append(out, cur)
+}
+
+func (s Section) length() int {
+	n := utf8.RuneCountInString(s.Heading) + utf8.RuneCountInString(s.Text.String())
+	for _, l := range s.Links {
+		n += len(l.Title) + len(l.URL) + 4
+	}
+	return n
+}
+
+func sections(d policy.Decision) []Section {
+	out := []Section{{Text: d.Summary}}
+	if len(d.Reasons) > 0 {
+		out = append(out, Section{Heading: "Why", Text: bullets(d.Reasons)})
+	}
+	for _, w := range d.Warnings {
+		out = append(out, Section{Warning: true, Text: w})
+	}
+	r := d.Remediation
+	if r == nil {
+		return out
+	}
+	if r.Threat != "" {
+		out = append(out, Section{Heading: "What is at stake", Text: policy.Say(r.Threat)})
+	}
+	if len(r.Settings) > 0 {
+		var t policy.Text
+		for _, s := range r.Settings {
+			t = append(t, policy.Span{Kind: policy.Bullet}, plain(s.Name+": "), policy.Span{Kind: policy.Code, Text: s.Value})
+		}
+		out = append(out, Section{Heading: "Settings", Text: t})
+	}
+	for _, w := range r.Warnings {
+		out = append(out, Section{Warning: true, Text: w})
+	}
+	for i, s := range r.Steps {
+		out = append(out, Section{Heading: s.Title, Number: i + 1, Gate: s.Gate, Text: s.Text, Links: s.Links})
+	}
+	if len(r.Requirements) > 0 {
+		var t policy.Text
+		for _, q := range r.Requirements {
+			t = append(t, policy.Span{Kind: policy.Bullet}, bold(q.Title), plain(": "))
+			t = append(t, q.Text...)
+		}
+		out = append(out, Section{Heading: "Holds for every step", Text: t})
+	}
+	if len(r.Links) > 0 {
+		out = append(out, Section{Heading: "Links", Links: r.Links})
+	}
+	version := "Policy " + r.Policy.Version + ", " + cut(r.Policy.Digest, 19)
+	if r.Policy.Stale != "" {
+		version += ". " + r.Policy.Stale
+	}
+	return append(out, Section{Text: policy.Say(version)})
+}
+
+func bullets(lines []string) policy.Text {
+	var t policy.Text
+	for _, l := range lines {
+		t = append(t, policy.Span{Kind: policy.Bullet}, value(l))
+	}
+	return t
+}

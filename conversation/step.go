@@ -1,0 +1,588 @@
+package conversation
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+
+	"rehome/policy"
+)
+
+// Step is the one door through which a conversation changes. It is total: any
+// event in any state has a result, and an event that no longer fits changes
+// nothing but tells its author why. The same arguments give the same result.
+func Step(p *policy.Policy, c Conversation, e Event, now time.Time) (Conversation, []Effect) {
+	t := turn{policy: p, now: now, was: c, c: c.clone()}
+	if _, first := e.(Opened); first == t.started() {
+		// A second Opened is a repeat; anything before the first has nothing to
+		// change. Neither can come through the doors.
+		return c, nil
+	}
+	switch e := e.(type) {
+	case Opened:
+		t.open(e)
+	case Chosen:
+		t.choose(e.By, e.In, e.Question, e.Value)
+	case Said:
+		t.said(e)
+	case Revised:
+		t.revise(e)
+	case Posted:
+		t.posted(e)
+	case Gone:
+		t.gone(e)
+	case Unreachable:
+		t.unreachable(e)
+	}
+	return t.end()
+}
+
+// A turn is one event being worked.
+type turn struct {
+	policy *policy.Policy
+	now    time.Time
+	was    Conversation // as it was before
+	c      Conversation // as it becomes
+	asks   []Effect     // Tell and Record, in order
+	shows  []Effect     // Show that no change of a card accounts for
+}
+
+func (t *turn) started() bool { return !t.c.Opened.IsZero() }
+
+// clone copies everything a turn may change.
+func (c Conversation) clone() Conversation {
+	c.Asked = slices.Clone(c.Asked)
+	c.Replies = slices.Clone(c.Replies)
+	c.Notes = slices.Clone(c.Notes)
+	c.Threads = slices.Clone(c.Threads)
+	return c
+}
+
+func (t *turn) open(e Opened) {
+	c := &t.c
+	c.Opened, c.Updated, c.By = t.now, t.now, e.By
+	c.Violation, c.Facts = e.Violation, e.Facts
+	c.Threads = []Thread{{Place: e.In}}
+	t.record(e.By, "opened: "+orElse(e.Violation.Title, "no title given"))
+	if len(e.Unknown) > 0 {
+		t.note(unknownWords(e.Unknown))
+	}
+	t.decide(Person{})
+}
+
+// choose takes an answer to question n.
+func (t *turn) choose(by Person, in, n int, value string) {
+	if n < 1 || n > len(t.c.Asked) {
+		t.tell(by, in, sayForeign(t.c.ID))
+		return
+	}
+	q := &t.c.Asked[n-1]
+	switch q.State {
+	case Answered:
+		t.tell(by, in, sayAnswered(*q, value, by))
+		return
+	case Fallen:
+		t.tell(by, in, sayFallen(*q))
+		return
+	case Waiting:
+		t.tell(by, in, sayWaiting(t.c.OpenQuestion()))
+		return
+	case Open:
+	}
+	i := slices.IndexFunc(q.Need.Choices, func(c policy.Choice) bool { return c.Value == value })
+	if i < 0 {
+		t.tell(by, in, sayNoChoice(*q))
+		return
+	}
+	t.answer(n, q.Need.Choices[i], by)
+}
+
+// answer closes question n with a choice and lets the policy decide again.
+func (t *turn) answer(n int, choice policy.Choice, by Person) {
+	q := &t.c.Asked[n-1]
+	before := q.Chosen
+	q.State, q.Chosen, q.By, q.At, q.Why = Answered, choice, by, t.now, nil
+	t.record(by, "answered question "+strconv.Itoa(n)+", "+string(q.Need.Fact)+": "+choice.Value)
+
+	if q.Need.Fact == whatToChange {
+		if choice.Value == keepAll {
+			t.decide(Person{})
+		} else {
+			t.reopen(policy.FactName(choice.Value), by)
+		}
+		return
+	}
+	changed := before.Value != "" && before.Value != choice.Value
+	t.c.Facts = t.c.Facts.With(policy.Fact{
+		Name: q.Need.Fact, Value: choice.Value, From: policy.FromAnswer, Why: "the answer to question " + strconv.Itoa(n),
+	})
+	// One fact is asked by one question that stands: an older one about the same
+	// fact (asked before the fact fell away and came back) has had its time.
+	for i := range t.c.Asked {
+		if o := &t.c.Asked[i]; i != n-1 && o.Need.Fact == q.Need.Fact && o.State == Answered {
+			o.State, o.Why = Fallen, sayAskedAgain(n)
+		}
+	}
+	if !changed {
+		by = Person{}
+	}
+	t.decide(by)
+}
+
+// said takes words typed in a thread. They answer the open question, or state
+// facts that nobody stated yet; the rest is talk among people.
+func (t *turn) said(e Said) {
+	n := t.c.OpenQuestion()
+	if n > 0 {
+		if choice, ok := t.policy.Match(t.c.Asked[n-1].Need, e.Text); ok {
+			t.answer(n, choice, e.By)
+			return
+		}
+	}
+	if name, ok := changeWord(e.Text); ok {
+		t.revise(Revised{By: e.By, In: e.In, Question: t.questionAbout(name)})
+		return
+	}
+	facts, unknown := t.policy.Read(e.Text, "typed in the thread")
+	if len(unknown) > 0 || len(facts) == 0 {
+		if e.Addressed {
+			t.tell(e.By, e.In, sayNotUnderstood(t.c, n))
+		}
+		return
+	}
+	t.state(e, facts)
+}
+
+// state takes several facts typed at once.
+func (t *turn) state(e Said, facts policy.Facts) {
+	var added bool
+	for _, f := range facts {
+		f = t.meant(f)
+		held, known := t.c.Facts.Claim(f.Name, policy.FromAnswer)
+		switch {
+		case known && held.Value == f.Value:
+		case known:
+			t.tell(e.By, e.In, sayHeld(held))
+		default:
+			t.c.Facts = t.c.Facts.With(f)
+			t.record(e.By, "typed "+string(f.Name)+": "+f.Value)
+			t.close(f, e.By)
+			added = true
+		}
+	}
+	switch n := t.changing(); {
+	case added && n > 0:
+		t.tell(e.By, e.In, sayWaiting(n))
+	case added:
+		t.decide(e.By)
+	case len(t.asks) == 0:
+		t.tell(e.By, e.In, policy.Say("I have that already. Nothing changed."))
+	}
+}
+
+// meant reads a bare tenant name as the tenant that is needed here: for a
+// first-party app the security group owner's, else the app's own.
+func (t *turn) meant(f policy.Fact) policy.Fact {
+	if f.Name == policy.AppTenant && t.c.Facts.Value(policy.PartyFact) == string(policy.FirstParty) {
+		f.Name = policy.SGOwner
+	}
+	return f
+}
+
+// close answers the open question when a typed fact is what it asked for.
+func (t *turn) close(f policy.Fact, by Person) {
+	n := t.c.OpenQuestion()
+	if n == 0 || t.c.Asked[n-1].Need.Fact != f.Name {
+		return
+	}
+	q := &t.c.Asked[n-1]
+	choice := policy.Choice{Value: f.Value, Label: f.Value}
+	if i := slices.IndexFunc(q.Need.Choices, func(c policy.Choice) bool { return c.Value == f.Value }); i >= 0 {
+		choice = q.Need.Choices[i]
+	}
+	q.State, q.Chosen, q.By, q.At, q.Why = Answered, choice, by, t.now, nil
+}
+
+// revise reopens an answered question, or asks what should change.
+func (t *turn) revise(e Revised) {
+	if n := t.changing(); n > 0 && n != e.Question {
+		t.tell(e.By, e.In, sayWaiting(n))
+		return
+	}
+	if e.Question == 0 {
+		t.askWhatToChange(e)
+		return
+	}
+	if e.Question < 0 || e.Question > len(t.c.Asked) {
+		t.tell(e.By, e.In, sayForeign(t.c.ID))
+		return
+	}
+	q := t.c.Asked[e.Question-1]
+	switch q.State {
+	case Open:
+		t.tell(e.By, e.In, sayOpen(e.Question))
+	case Fallen:
+		t.tell(e.By, e.In, sayFallen(q))
+	case Waiting:
+		t.tell(e.By, e.In, sayWaiting(t.c.OpenQuestion()))
+	case Answered:
+		t.record(e.By, "wants to change question "+strconv.Itoa(e.Question))
+		t.reopen(q.Need.Fact, e.By)
+	}
+}
+
+// reopen puts a fact to question again, whatever is known about it: in the
+// question that asked for it, or in a new one when it was never asked. The
+// answer that holds keeps holding until another one is given.
+func (t *turn) reopen(name policy.FactName, by Person) {
+	n := t.questionAbout(name)
+	need, ok := t.policy.Question(name, t.c.Facts)
+	if !ok {
+		if n == 0 {
+			return
+		}
+		need = t.c.Asked[n-1].Need
+	}
+	if open := t.c.OpenQuestion(); open > 0 {
+		t.c.Asked[open-1].State, t.c.Asked[open-1].Why = Waiting, sayBeingChanged(name, by)
+	}
+	if n == 0 {
+		t.c.Asked = append(t.c.Asked, Asked{})
+		n = len(t.c.Asked)
+		held := t.c.Facts.Value(name)
+		t.c.Asked[n-1].Chosen = choiceOf(need, held)
+	}
+	q := &t.c.Asked[n-1]
+	q.Need, q.State, q.By, q.At, q.Why = need, Open, by, t.now, nil
+	t.c.Status = Asking
+}
+
+// questionAbout returns the number of the standing question about a fact, or 0.
+func (t *turn) questionAbout(name policy.FactName) int {
+	for i := len(t.c.Asked) - 1; i >= 0; i-- {
+		if q := t.c.Asked[i]; q.Need.Fact == name && (q.State == Answered || q.State == Open) {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// changing returns the number of the question that is open because somebody
+// pressed Change, or 0.
+func (t *turn) changing() int {
+	n := t.c.OpenQuestion()
+	if n == 0 {
+		return 0
+	}
+	if q := t.c.Asked[n-1]; q.Chosen.Value == "" && q.Need.Fact != whatToChange {
+		return 0
+	}
+	return n
+}
+
+// whatToChange is the fact asked for by the Change on a reply.
+const whatToChange policy.FactName = "change"
+
+func (t *turn) askWhatToChange(e Revised) {
+	choices := t.changeable()
+	if len(choices) == 0 {
+		t.tell(e.By, e.In, policy.Say("There is nothing here that a different answer could change."))
+		return
+	}
+	t.record(e.By, "wants to change an answer")
+	if open := t.c.OpenQuestion(); open > 0 {
+		t.c.Asked[open-1].State, t.c.Asked[open-1].Why = Waiting, sayBeingChanged(whatToChange, e.By)
+	}
+	t.c.Asked = append(t.c.Asked, Asked{State: Open, By: e.By, At: t.now, Need: policy.Need{
+		Fact: whatToChange, Prompt: "What should be different?",
+		Why:     "Pick one; I then ask for it again and work everything out anew. Until you answer, all stays as it is.",
+		Choices: append(choices, policy.Choice{Value: keepAll, Label: "Keep everything as it is"}),
+	}})
+	t.c.Status = Asking
+}
+
+// keepAll is the choice that changes nothing.
+const keepAll = "keep"
+
+// changeable lists the facts that can be asked for and that are known.
+func (t *turn) changeable() []policy.Choice {
+	var out []policy.Choice
+	for _, name := range []policy.FactName{policy.Violated, policy.PartyFact, policy.AppTenant, policy.SGOwner, policy.AppCloud, policy.Option, policy.Plane} {
+		f, known := t.c.Facts.Get(name)
+		if !known {
+			continue
+		}
+		if _, ok := t.policy.Question(name, t.c.Facts); !ok {
+			continue
+		}
+		out = append(out, policy.Choice{Value: string(name), Label: cut(factTitle(name)+": "+f.Value, 75), Hint: cut(howKnown(f), 75)})
+	}
+	return out
+}
+
+// decide lets the policy decide on the facts as they are now, asks what it
+// needs or tells what it comes to, and lets fall what no longer applies. by is
+// who made the change that superseded earlier replies, if it was a change.
+func (t *turn) decide(by Person) {
+	if t.changing() > 0 {
+		return // somebody is about to change an answer: decide when they have
+	}
+	d := t.policy.Decide(t.c.Facts, t.now)
+	for t.letFall(d) {
+		d = t.policy.Decide(t.c.Facts, t.now)
+	}
+	switch d.Outcome {
+	case policy.Ask, policy.Conflict:
+		t.supersede(by)
+		t.ask(d)
+		t.c.Status = Asking
+	case policy.Steps, policy.NoPolicyRow, policy.Redirect, policy.Refused, policy.OutOfScope:
+		t.withdraw()
+		if cur, ok := t.c.CurrentReply(); !ok || !reflect.DeepEqual(cur.Decision, d) {
+			t.supersede(by)
+			t.c.Replies = append(t.c.Replies, Reply{Decision: d, Parts: len(parts(d))})
+			t.record(Person{}, "replied: "+string(d.Outcome)+orEmpty(" ", string(d.Scenario))+orEmpty(", option ", d.Option))
+		}
+		t.c.Status = Ended
+		if d.Outcome == policy.Steps {
+			t.c.Status = Advised
+		}
+	}
+}
+
+// ask makes sure that the question for what d needs is open, and no other.
+func (t *turn) ask(d policy.Decision) {
+	need := *d.Need
+	for i := range t.c.Asked {
+		q := &t.c.Asked[i]
+		if q.State != Open && q.State != Waiting {
+			continue
+		}
+		if q.Need.Fact == need.Fact && reflect.DeepEqual(q.Need.Choices, need.Choices) {
+			q.State, q.Need, q.Why = Open, need, nil
+			return
+		}
+		q.State, q.Why = Fallen, sayNotNeeded()
+	}
+	t.c.Asked = append(t.c.Asked, Asked{Need: need, State: Open, At: t.now})
+	t.record(Person{}, "asked question "+strconv.Itoa(len(t.c.Asked))+": "+string(need.Fact))
+}
+
+// withdraw closes questions that are open while nothing is missing.
+func (t *turn) withdraw() {
+	for i := range t.c.Asked {
+		if q := &t.c.Asked[i]; q.State == Open || q.State == Waiting {
+			q.State, q.Why = Fallen, sayNotNeeded()
+		}
+	}
+}
+
+// supersede says on the reply that held so far that it no longer does.
+func (t *turn) supersede(by Person) {
+	n := len(t.c.Replies)
+	if n == 0 || t.c.Replies[n-1].Superseded != nil {
+		return
+	}
+	r := &t.c.Replies[n-1]
+	r.Decision, r.Superseded = policy.Decision{}, saySuperseded(by)
+	t.record(by, "reply "+strconv.Itoa(n)+" no longer holds")
+}
+
+// letFall drops the first answer that decision d has no use for, and reports
+// whether there was one.
+//
+// An answer applies when the policy, not knowing it, would ask for it and offer
+// it in the same words. One that it would not ask for now may still be asked
+// for once what comes before it is known, so only answers that come before what
+// is missing are judged.
+func (t *turn) letFall(d policy.Decision) bool {
+	for i := range t.c.Asked {
+		q := &t.c.Asked[i]
+		if q.State != Answered || q.Need.Fact == whatToChange {
+			continue
+		}
+		without := t.c.Facts.Without(q.Need.Fact, policy.FromAnswer)
+		if applies(q, d, t.policy.Decide(without, t.now)) {
+			continue
+		}
+		q.State, q.Why = Fallen, sayNotNeeded()
+		t.c.Facts = without
+		t.record(Person{}, "question "+strconv.Itoa(i+1)+" no longer applies: "+string(q.Need.Fact)+" "+q.Chosen.Value)
+		return true
+	}
+	return false
+}
+
+// applies judges the answer to q: with is the decision made knowing it,
+// without the one made not knowing it.
+func applies(q *Asked, with, without policy.Decision) bool {
+	if without.Need != nil && without.Need.Fact == q.Need.Fact {
+		return slices.ContainsFunc(without.Need.Choices, func(c policy.Choice) bool {
+			return c.Value == q.Chosen.Value && c.Label == q.Chosen.Label
+		}) || !slices.ContainsFunc(q.Need.Choices, func(c policy.Choice) bool { return c == q.Chosen })
+	}
+	if with.Need != nil && rank(with.Need.Fact) < rank(q.Need.Fact) {
+		return true // what comes before it is missing: cannot tell yet
+	}
+	return !sameDecision(with, without)
+}
+
+// sameDecision reports whether two decisions come to the same for people.
+func sameDecision(a, b policy.Decision) bool {
+	need := func(d policy.Decision) policy.FactName {
+		if d.Need == nil {
+			return ""
+		}
+		return d.Need.Fact
+	}
+	return a.Outcome == b.Outcome && a.Scenario == b.Scenario && a.Option == b.Option &&
+		a.Redirect == b.Redirect && need(a) == need(b) && reflect.DeepEqual(a.Row, b.Row)
+}
+
+// rank is the order in which the policy asks.
+func rank(name policy.FactName) int {
+	order := []policy.FactName{policy.Violated, policy.PartyFact, policy.AppTenant, policy.AppCloud, policy.Option, policy.Plane}
+	if name == policy.SGOwner {
+		name = policy.AppTenant
+	}
+	return slices.Index(order, name)
+}
+
+func (t *turn) posted(e Posted) {
+	if e.In < 0 || e.In >= len(t.c.Threads) {
+		return
+	}
+	th := &t.c.Threads[e.In]
+	first := e.Card == RootKey && th.Shown[RootKey].TS == ""
+	if e.Channel != "" {
+		th.Channel = e.Channel
+	}
+	th.Shown = withShown(th.Shown, e.Card, Shown{TS: e.TS, Digest: e.Digest})
+	if first {
+		// Replies hang on the root, so everything else waited for it.
+		for _, key := range t.c.Keys() {
+			if key != RootKey {
+				t.shows = append(t.shows, Show{In: e.In, Card: key})
+			}
+		}
+	}
+}
+
+func (t *turn) gone(e Gone) {
+	if e.In < 0 || e.In >= len(t.c.Threads) {
+		return
+	}
+	th := &t.c.Threads[e.In]
+	if e.Card == RootKey && th.Anchor == "" {
+		// A deleted root takes its thread with it: start another one.
+		th.Shown = nil
+	} else {
+		th.Shown = maps.Clone(th.Shown)
+		delete(th.Shown, e.Card)
+	}
+	t.record(Person{}, "somebody deleted "+e.Card+"; it is posted anew")
+	t.shows = append(t.shows, Show{In: e.In, Card: e.Card})
+}
+
+func (t *turn) unreachable(e Unreachable) {
+	t.record(Person{}, "could not show "+e.Card+": "+e.Why)
+	if e.In < 0 || e.In >= len(t.c.Threads) || e.Card != RootKey {
+		return
+	}
+	th := &t.c.Threads[e.In]
+	if t.c.By.ID == "" || th.IsDirect() {
+		return
+	}
+	t.note(sayMoved(e.Why))
+	*th = Thread{Place: Place{Channel: t.c.By.ID}}
+	t.shows = append(t.shows, Show{In: e.In, Card: RootKey})
+}
+
+// end works out which cards changed and returns what is to be done: edits of
+// what is there first, then what is new, then the root.
+func (t *turn) end() (Conversation, []Effect) {
+	var edits, posts, root []Effect
+	wasKeys := t.was.Keys()
+	for _, key := range t.c.Keys() {
+		card, _ := t.c.Card(key, t.now)
+		isNew := !slices.Contains(wasKeys, key)
+		if !isNew {
+			before, _ := t.was.Card(key, t.now)
+			if reflect.DeepEqual(before, card) {
+				continue
+			}
+		}
+		for in, th := range t.c.Threads {
+			show := Show{In: in, Card: key}
+			switch {
+			case key == RootKey:
+				root = append(root, show)
+			case th.Shown[RootKey].TS == "":
+				// waits for the root
+			case isNew:
+				posts = append(posts, show)
+			default:
+				edits = append(edits, show)
+			}
+		}
+	}
+	changed := len(t.asks)+len(edits)+len(posts)+len(root)+len(t.shows) > 0
+	if changed || !reflect.DeepEqual(t.was.Threads, t.c.Threads) {
+		t.c.Rev++
+	}
+	if len(edits)+len(posts)+len(root) > 0 {
+		t.c.Updated = t.now
+	}
+	return t.c, dedupe(slices.Concat(t.asks, edits, posts, root, t.shows))
+}
+
+// dedupe drops a Show that stands earlier already.
+func dedupe(effects []Effect) []Effect {
+	seen := map[Show]bool{}
+	return slices.DeleteFunc(effects, func(e Effect) bool {
+		s, ok := e.(Show)
+		if !ok {
+			return false
+		}
+		if seen[s] {
+			return true
+		}
+		seen[s] = true
+		return false
+	})
+}
+
+func (t *turn) tell(to Person, in int, text policy.Text) {
+	if to.ID == "" {
+		return
+	}
+	if in < 0 || in >= len(t.c.Threads) {
+		in = 0
+	}
+	t.asks = append(t.asks, Tell{To: to, In: in, Text: text})
+}
+
+func (t *turn) record(by Person, text string) {
+	t.asks = append(t.asks, Record{By: by, Text: text})
+}
+
+func (t *turn) note(text policy.Text) { t.c.Notes = append(t.c.Notes, Note{Text: text}) }
+
+func withShown(m map[string]Shown, key string, s Shown) map[string]Shown {
+	m = maps.Clone(m)
+	if m == nil {
+		m = map[string]Shown{}
+	}
+	m[key] = s
+	return m
+}
+
+// choiceOf returns need's choice with a value, or one made of the value alone.
+func choiceOf(need policy.Need, value string) policy.Choice {
+	if i := slices.IndexFunc(need.Choices, func(c policy.Choice) bool { return c.Value == value }); i >= 0 {
+		return need.Choices[i]
+	}
+	return policy.Choice{Value: value, Label: value}
+}
