@@ -1,0 +1,154 @@
+// Package bolt keeps a store in one bbolt file. It is the only package that
+// knows bbolt. What is where:
+//
+//	meta           schema, id                     → what file this is
+//	conversations  number of RH-n                 → the conversation, number of its newest journal entry
+//	findings       finding                        → number of the conversation it opened
+//	threads        channel, ts of a root          → number of the conversation shown there
+//	journal        number, growing                → entry, number of the same conversation's entry before it, hash of the chain
+//	deliveries     id, growing                    → a delivery that waits
+//	abandoned      id                             → a delivery that was given up
+//	seen           event key                      → number of the conversation it went to
+//	seen-by-age    time, number                   → event key
+//
+// Numbers and times are 8 bytes, big-endian, so that what happens later stands
+// later: appending to a B+tree costs a seventh of scattering over it. Every
+// value carries a checksum (record.go).
+//
+// Writes go through one goroutine, which commits what has gathered while the
+// commit before was under way (commit.go). Reads see the file as of the last
+// commit and wait for nobody, except that [Store.Due] waits for a commit that
+// is under way.
+//
+// Keep the file on a local disk. ext4 with fast_commit on a kernel before 5.15
+// can lose what it was told to sync.
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"rehome/store"
+)
+
+// Names of the buckets.
+const (
+	inMeta          = "meta"
+	inConversations = "conversations"
+	inFindings      = "findings"
+	inThreads       = "threads"
+	inJournal       = "journal"
+	inDeliveries    = "deliveries"
+	inAbandoned     = "abandoned"
+	inSeen          = "seen"
+	inSeenByAge     = "seen-by-age"
+)
+
+var buckets = []string{inMeta, inConversations, inFindings, inThreads, inJournal, inDeliveries, inAbandoned, inSeen, inSeenByAge}
+
+// Errors of [Open], and of reading; they come wrapped in a sentence that names
+// the file or record and says what to do.
+var (
+	ErrLocked  = errors.New("the store is in use by another process")
+	ErrDamaged = errors.New("the store is damaged")
+	ErrForeign = errors.New("not the store that was here")
+	ErrNewer   = errors.New("written by a newer rehome; use that version or newer")
+)
+
+// Options say how a file is opened. The zero value is right for a bot.
+type Options struct {
+	// LockTimeout is how long to wait for another process to let go of the
+	// file; 0 means 2 s.
+	LockTimeout time.Duration
+	// MaxSize is the size in bytes the file may grow to, in steps of 16 MiB; 0
+	// means no limit. Above it writes fail with store.ErrFull.
+	MaxSize int
+	// MapSize is how much address space, in bytes, is set aside for the file; 0
+	// means 16 GiB. It costs no memory. A file that outgrows it makes a writer
+	// wait for all readers each time it doubles.
+	MapSize int
+	// SeenFor is how long an event's key is remembered; 0 means 48 h, and less
+	// than 24 h is refused: Slack and Event Grid retry for up to a day.
+	SeenFor time.Duration
+}
+
+const (
+	defaultLockTimeout = 2 * time.Second
+	defaultMapSize     = 16 << 30
+	defaultSeenFor     = 48 * time.Hour
+	leastSeenFor       = 24 * time.Hour
+)
+
+func (o *Options) complete() error {
+	if o.LockTimeout == 0 {
+		o.LockTimeout = defaultLockTimeout
+	}
+	if o.MapSize == 0 {
+		o.MapSize = defaultMapSize
+	}
+	if o.SeenFor == 0 {
+		o.SeenFor = defaultSeenFor
+	}
+	switch {
+	case o.LockTimeout < 0, o.MapSize < 0, o.MaxSize < 0:
+		return errors.New("store options cannot be negative")
+	case o.SeenFor < leastSeenFor:
+		return fmt.Errorf("event keys must be remembered for at least %s, not %s: senders repeat events for that long", leastSeenFor, o.SeenFor)
+	}
+	return nil
+}
+
+// Store is a [store.Store] in a file. Open makes one.
+type Store struct {
+	path    string
+	db      *bbolt.DB
+	lines   *lines
+	seenFor time.Duration
+
+	writes  chan *write
+	closing chan struct{} // closed when Close is called
+	closed  chan struct{} // closed when the committer has ended
+	failed  atomic.Pointer[error]
+	once    sync.Once
+	closeOf error
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Open opens the store in the file at path, creating it and its folder when
+// neither it nor its sentinel is there. It refuses a file that is locked, not
+// ours, damaged or newer, with an error that says what to do.
+func Open(path string, o Options) (*Store, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	db, err := openFile(path, o)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		path: path, db: db, lines: newLines(), seenFor: o.SeenFor,
+		writes: make(chan *write), closing: make(chan struct{}), closed: make(chan struct{}),
+	}
+	if err := s.readLines(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	go s.commitAll()
+	return s, nil
+}
+
+// Close waits for what is being committed, and closes the file. Calling it
+// again does nothing more.
+func (s *Store) Close() error {
+	s.once.Do(func() {
+		close(s.closing)
+		<-s.closed
+		s.closeOf = s.db.Close()
+	})
+	return s.closeOf
+}

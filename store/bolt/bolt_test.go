@@ -1,0 +1,38 @@
+package bolt_test
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"rehome/store"
+	"rehome/store/bolt"
+	"rehome/store/storetest"
+)
+
+// forTests maps little, so that growing past the map is tested too, and does
+// not wait for locks.
+var forTests = bolt.Options{MapSize: 1 << 20, LockTimeout: 20 * time.Millisecond}
+
+func openAt(t *testing.T, path string) *bolt.Store {
+	t.Helper()
+	s, err := bolt.Open(path, forTests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
+
+func TestBoltKeepsTheContract(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	storetest.Run(t, func(t *testing.T) store.Store {
+		return openAt(t, filepath.Join(t.TempDir(), "rehome.db"))
+	})
+}

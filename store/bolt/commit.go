@@ -1,0 +1,186 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"rehome/store"
+)
+
+// Committing in groups. A commit is two syncs of the disk, whatever it holds.
+// So one goroutine takes a write, takes with it all that have gathered while
+// the commit before was under way, commits them as one and answers them all.
+// There is no timer: one caller alone waits for nobody.
+//
+//	Apply, Settle ──► writes ──► take all that wait ──► run each ──► commit ──► answer all
+//
+// A write that cannot be run fails alone. A commit that fails leaves open
+// whether it was written (a sync can fail after the disk has it), so that the
+// store then refuses to write on: to go on from memory that may differ from the
+// file would lose or double things. Restarting reads what is true.
+
+// maxGroup bounds a transaction, and with it how long its first write waits.
+const maxGroup = 1024
+
+// A write is one Apply or Settle on its way.
+type write struct {
+	run  func(*tx) error // may be run again, in a new transaction
+	err  error
+	done chan struct{}
+}
+
+// write has the committer run something and waits until it is durable. When ctx
+// ends first, whether it was written is open.
+func (s *Store) write(ctx context.Context, run func(*tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	w := &write{run: run, done: make(chan struct{})}
+	select {
+	case s.writes <- w:
+	case <-s.closing:
+		return store.ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-w.done:
+		return w.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// commitAll is the committer. It answers every write it takes.
+func (s *Store) commitAll() {
+	defer close(s.closed)
+	debug.SetPanicOnFault(true) // for this goroutine: a damaged file must not end the process
+	var group []*write
+	for {
+		select {
+		case w := <-s.writes:
+			group = append(group[:0], w)
+		case <-s.closing:
+			return
+		}
+		for more := true; more && len(group) < maxGroup; {
+			select {
+			case w := <-s.writes:
+				group = append(group, w)
+			default:
+				more = false
+			}
+		}
+		s.commitGroup(group)
+		clear(group)
+	}
+}
+
+// commitGroup commits all it can of a group and answers each.
+func (s *Store) commitGroup(group []*write) {
+	for len(group) > 0 {
+		if failed := s.failed.Load(); failed != nil {
+			answer(group, *failed)
+			return
+		}
+		culprit, err := s.commit(group)
+		switch {
+		case err == nil:
+			for _, w := range group {
+				close(w.done)
+			}
+			return
+		case culprit >= 0:
+			// Nothing was written. The others go on without it.
+			answer(group[culprit:culprit+1], err)
+			group = append(group[:culprit:culprit], group[culprit+1:]...)
+		case errors.Is(err, store.ErrFull) && len(group) > 1:
+			// What is small, or frees room, may still go in.
+			for i := range group {
+				s.commitGroup(group[i : i+1])
+			}
+			return
+		case errors.Is(err, store.ErrFull):
+			answer(group, err)
+			return
+		default:
+			err = fmt.Errorf("%s: %w: %w", s.path, store.ErrUncertain, err)
+			s.failed.Store(&err)
+		}
+	}
+}
+
+func answer(group []*write, err error) {
+	for _, w := range group {
+		w.err = err
+		close(w.done)
+	}
+}
+
+// commit runs a group in one transaction. On an error nothing was written when
+// it is one write's (its index is returned) or store.ErrFull; otherwise that is
+// open, and the index is -1.
+func (s *Store) commit(group []*write) (culprit int, err error) {
+	running := -1
+	defer func() {
+		if r := recover(); r != nil {
+			culprit, err = running, s.damaged(r)
+		}
+	}()
+	inner, err := s.db.Begin(true)
+	if err != nil {
+		return -1, err
+	}
+	t := &tx{Tx: inner}
+	// A transaction that bbolt gave up on itself has no database any more.
+	defer func() {
+		if t.Tx != nil && t.DB() != nil {
+			_ = t.Rollback()
+		}
+	}()
+	dirty := false
+	for i, w := range group {
+		running, t.touched = i, false
+		w.err = w.run(t)
+		if w.err != nil && t.touched {
+			return i, w.err // half of it is in the transaction
+		}
+		dirty = dirty || t.touched
+	}
+	running = -1
+	if !dirty {
+		return -1, nil // repeats and refusals need no disk
+	}
+	if err := t.forget(time.Now().Add(-s.seenFor), 2*len(group)); err != nil {
+		return -1, err
+	}
+	s.lines.mu.Lock()
+	defer s.lines.mu.Unlock()
+	if err := t.Commit(); errors.Is(err, bolterrors.ErrMaxSizeReached) {
+		return -1, fmt.Errorf("%s: %w", s.path, store.ErrFull)
+	} else if err != nil {
+		return -1, err
+	}
+	s.lines.follow(t.changes)
+	return -1, nil
+}
+
+// damaged turns a panic out of bbolt into an error.
+func (s *Store) damaged(panicked any) error { return damagedFile(s.path, panicked) }
+
+func damagedFile(path string, why any) error {
+	return fmt.Errorf("%s: %w (%v); restore from a backup", path, ErrDamaged, why)
+}
+
+// tx is a write transaction.
+type tx struct {
+	*bbolt.Tx
+	touched bool     // by the write that is running
+	changes []change // to deliveries that wait
+}

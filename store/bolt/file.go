@@ -1,0 +1,261 @@
+package bolt
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// A store is two files: FILE, and the sentinel FILE.id, which holds the id that
+// also stands in FILE. bbolt takes an empty file for an empty database; the
+// sentinel is what tells "new" from "lost".
+//
+//	FILE     FILE.id
+//	none     none      created
+//	ours     none      opened, sentinel written (a backup that was put back)
+//	ours     same id   opened
+//	none     there     ErrForeign: lost or moved
+//	empty    any       ErrDamaged or ErrForeign
+//	another  there     ErrForeign
+
+// schema is the version of the layout. A file with a greater one is refused.
+const schema = 1
+
+var (
+	keySchema = []byte("schema")
+	keyID     = []byte("id")
+)
+
+func sentinelOf(path string) string { return path + ".id" }
+
+// openFile opens, checks and, when there is none, creates the file.
+func openFile(path string, o Options) (*bbolt.DB, error) {
+	sentinel, err := os.ReadFile(sentinelOf(path))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	sentinel = bytes.TrimSpace(sentinel)
+	if err := present(path, sentinel); err != nil {
+		return nil, err
+	}
+	db, err := openBolt(path, o)
+	if err != nil {
+		return nil, err
+	}
+	id, err := check(db, path)
+	if err == nil {
+		err = settleSentinel(path, sentinel, id)
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// present sees to it that there is a file to open: it creates one where there
+// never was one, and refuses what bbolt would take for a new one.
+func present(path string, sentinel []byte) error {
+	stat, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && len(sentinel) > 0:
+		return fmt.Errorf("%s is gone, but %s says a store was there: %w; restore it from a backup, or remove %[2]s to start empty", path, sentinelOf(path), ErrForeign)
+	case errors.Is(err, fs.ErrNotExist):
+		return create(path)
+	case err != nil:
+		return err
+	case stat.IsDir():
+		return fmt.Errorf("%s is a folder; name a file in it, such as %s", path, filepath.Join(path, "rehome.db"))
+	case stat.Size() == 0 && len(sentinel) > 0:
+		return fmt.Errorf("%s is empty: %w; restore it from a backup, or remove it and %s to start empty", path, ErrDamaged, sentinelOf(path))
+	case stat.Size() == 0:
+		return fmt.Errorf("%s is empty: %w; remove it to start a new store there", path, ErrForeign)
+	case stat.Mode().Perm()&0o077 != 0:
+		return os.Chmod(path, 0o600) // a backup put back by hand
+	}
+	return nil
+}
+
+// create makes an empty store beside path and moves it there when it is whole
+// on disk: a crash half-way leaves no file that looks like a store.
+func create(path string) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	made, err := os.CreateTemp(dir, filepath.Base(path)+".new-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(made.Name()) }()
+	if err := made.Close(); err != nil {
+		return err
+	}
+	db, err := bbolt.Open(made.Name(), 0o600, &bbolt.Options{FreelistType: bbolt.FreelistMapType})
+	if err != nil {
+		return err
+	}
+	id := make([]byte, 16)
+	_, _ = rand.Read(id) // never fails
+	err = db.Update(func(t *bbolt.Tx) error {
+		for _, name := range buckets {
+			if _, err := t.CreateBucket([]byte(name)); err != nil {
+				return err
+			}
+		}
+		meta := t.Bucket([]byte(inMeta))
+		return errors.Join(
+			meta.Put(keySchema, seal(inMeta, keySchema, number(schema))),
+			meta.Put(keyID, seal(inMeta, keyID, []byte(hex.EncodeToString(id)))))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	// A link, unlike a rename, leaves alone what another process has just put
+	// there; the lock then decides between the two.
+	if err := os.Link(made.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := os.Rename(made.Name(), path); err != nil {
+			return err
+		}
+	}
+	return syncDir(dir)
+}
+
+// openBolt opens the file with bbolt. What is damaged can make bbolt panic, or
+// read where nothing is mapped, and then it leaves the file locked.
+func openBolt(path string, o Options) (db *bbolt.DB, err error) {
+	var file *os.File
+	defer func() {
+		if r := recover(); r != nil {
+			_ = file.Close()
+			db, err = nil, damagedFile(path, r)
+		}
+	}()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout:         o.LockTimeout,
+		FreelistType:    bbolt.FreelistMapType,
+		InitialMmapSize: o.MapSize,
+		MaxSize:         o.MaxSize,
+		OpenFile: func(path string, flag int, mode os.FileMode) (_ *os.File, err error) {
+			file, err = os.OpenFile(path, flag, mode)
+			return file, err
+		},
+	})
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, fmt.Errorf("another rehome (is \"rehome serve\" running?) holds %s; stop it or choose another file with REHOME_STORE: %w", path, ErrLocked)
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
+		return nil, damagedFile(path, err)
+	}
+	return db, err
+}
+
+// wholeBelow is the size in bytes up to which every page is walked at start.
+const wholeBelow = 64 << 20
+
+// check sees that the file is a whole store of a version we know, and returns
+// its id.
+func check(db *bbolt.DB, path string) (id []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = damagedFile(path, r)
+		}
+	}()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	stat, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	err = db.View(func(t *bbolt.Tx) error {
+		if t.Size() > stat.Size() {
+			return damagedFile(path, fmt.Sprintf("it has %d of %d bytes", stat.Size(), t.Size()))
+		}
+		if id, err = identify(t, path); err != nil {
+			return err
+		}
+		if stat.Size() > wholeBelow {
+			return nil
+		}
+		return walk(t)
+	})
+	return id, err
+}
+
+func identify(t *bbolt.Tx, path string) (id []byte, err error) {
+	if t.Bucket([]byte(inMeta)) == nil {
+		return nil, fmt.Errorf("%s is a bbolt file that rehome did not make: %w; name another file with REHOME_STORE", path, ErrForeign)
+	}
+	has, err := getNumber(t, inMeta, keySchema)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if has == 0 {
+		return nil, fmt.Errorf("%s is a bbolt file that rehome did not make: %w; name another file with REHOME_STORE", path, ErrForeign)
+	}
+	if has > schema {
+		return nil, fmt.Errorf("%s has schema %d, this rehome knows %d: %w", path, has, schema, ErrNewer)
+	}
+	for _, name := range buckets {
+		if t.Bucket([]byte(name)) == nil {
+			return nil, damagedFile(path, "bucket "+name+" is missing")
+		}
+	}
+	body, err := get(t, inMeta, keyID)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return bytes.Clone(body), nil
+}
+
+// walk visits every page that holds records.
+func walk(t *bbolt.Tx) error {
+	for _, name := range buckets {
+		err := t.Bucket([]byte(name)).ForEach(func(_, _ []byte) error { return nil })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleSentinel compares the sentinel with the id in the file, and writes it
+// where there is none.
+func settleSentinel(path string, sentinel, id []byte) error {
+	if bytes.Equal(sentinel, id) {
+		return nil
+	}
+	at := sentinelOf(path)
+	if len(sentinel) > 0 {
+		return fmt.Errorf("%s is another store than the one %s names: %w; put the right file back, or remove %[2]s to go on with this one", path, at, ErrForeign)
+	}
+	made, err := os.CreateTemp(filepath.Dir(at), filepath.Base(at)+".new-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(made.Name()) }()
+	_, err = made.Write(append(id, '\n'))
+	if err := errors.Join(err, made.Sync(), made.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(made.Name(), at); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(at))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

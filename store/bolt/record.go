@@ -1,0 +1,218 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"strconv"
+	"strings"
+	"time"
+
+	"rehome/conversation"
+	"rehome/store"
+)
+
+// Every value in the file is a record:
+//
+//	version 1 byte │ CRC-32C 4 bytes │ body
+//
+// The checksum covers the bucket's name, the key, the version and the body:
+// bbolt has none on its data pages, and a value under the wrong key is as
+// damaged as a wrong value.
+const (
+	recordVersion = 1
+	recordHeader  = 5
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func seal(bucket string, key, body []byte) []byte {
+	record := make([]byte, recordHeader, recordHeader+len(body))
+	record[0] = recordVersion
+	binary.BigEndian.PutUint32(record[1:], checksum(bucket, key, recordVersion, body))
+	return append(record, body...)
+}
+
+// unseal returns the body of a record. It is part of the record and, like it,
+// gone when the transaction ends.
+func unseal(bucket string, key, record []byte) ([]byte, error) {
+	if len(record) < recordHeader {
+		return nil, &damage{bucket, key, "the record is cut short"}
+	}
+	version, sum, body := record[0], binary.BigEndian.Uint32(record[1:]), record[recordHeader:]
+	if sum != checksum(bucket, key, version, body) {
+		return nil, &damage{bucket, key, "its checksum is wrong"}
+	}
+	if version != recordVersion {
+		return nil, fmt.Errorf("record %x in %s has version %d: %w", key, bucket, version, ErrNewer)
+	}
+	return body, nil
+}
+
+func checksum(bucket string, key []byte, version byte, body []byte) uint32 {
+	sum := crc32.Update(0, castagnoli, []byte(bucket))
+	sum = crc32.Update(sum, castagnoli, key)
+	sum = crc32.Update(sum, castagnoli, []byte{version})
+	return crc32.Update(sum, castagnoli, body)
+}
+
+// damage is a record that is not what was written.
+type damage struct {
+	bucket string
+	key    []byte
+	what   string
+}
+
+func (d *damage) Error() string {
+	return fmt.Sprintf("record %x in %s is damaged: %s; restore from a backup", d.key, d.bucket, d.what)
+}
+
+func (d *damage) Unwrap() error { return ErrDamaged }
+
+// number is a uint64 as a key or body, in an order that bbolt keeps.
+func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+// idOf returns the name people see of conversation n.
+func idOf(n uint64) string { return "RH-" + strconv.FormatUint(n, 10) }
+
+// numberOf returns n for RH-n, or 0 when id is not such a name.
+func numberOf(id string) uint64 {
+	digits, _ := strings.CutPrefix(id, "RH-")
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil || idOf(n) != id {
+		return 0
+	}
+	return n
+}
+
+// threadKey is the key of a thread's root. The channel's length comes first, so
+// that no two roots share a key.
+func threadKey(channel, ts string) []byte {
+	key := binary.AppendUvarint(nil, uint64(len(channel)))
+	return append(append(key, channel...), ts...)
+}
+
+// The stored forms. What is kept is not what is passed around: a renamed field
+// or type over there must not change what is read back here.
+
+// held is a conversation as it is kept: the number of its newest journal entry,
+// 8 bytes, then itself as JSON.
+type held struct {
+	newest uint64
+	is     conversation.Conversation
+}
+
+func (h held) body() ([]byte, error) {
+	text, err := json.Marshal(h.is)
+	if err != nil {
+		return nil, fmt.Errorf("conversation %s cannot be kept: %w", h.is.ID, err)
+	}
+	return append(number(h.newest), text...), nil
+}
+
+func readHeld(key, body []byte) (held, error) {
+	if len(body) < 8 {
+		return held{}, &damage{inConversations, key, "it is cut short"}
+	}
+	h := held{newest: binary.BigEndian.Uint64(body)}
+	if err := json.Unmarshal(body[8:], &h.is); err != nil {
+		return held{}, &damage{inConversations, key, err.Error()}
+	}
+	return h, nil
+}
+
+// delivery is a store.Delivery as it is kept, under its id.
+type delivery struct {
+	Conversation uint64          `json:"conversation"`
+	Line         string          `json:"line"`
+	Kind         string          `json:"kind"`
+	Effect       json.RawMessage `json:"effect"`
+	Created      time.Time       `json:"created"`
+	Due          time.Time       `json:"due"`
+	Attempts     int             `json:"attempts,omitempty"`
+	LastError    string          `json:"lastError,omitempty"`
+	Abandoned    bool            `json:"abandoned,omitempty"`
+}
+
+// The kinds of effects that are delivered, as they stand in the file.
+const (
+	kindShow = "show"
+	kindTell = "tell"
+)
+
+func newDelivery(conversationNumber uint64, e conversation.Effect, at time.Time) (delivery, error) {
+	d := delivery{Conversation: conversationNumber, Line: store.LineOf(idOf(conversationNumber), e), Created: at, Due: at}
+	switch e.(type) {
+	case conversation.Show:
+		d.Kind = kindShow
+	case conversation.Tell:
+		d.Kind = kindTell
+	default:
+		return d, fmt.Errorf("an effect of type %T cannot be delivered", e)
+	}
+	var err error
+	if d.Effect, err = json.Marshal(e); err != nil {
+		return d, fmt.Errorf("effect %s cannot be kept: %w", d.Kind, err)
+	}
+	return d, nil
+}
+
+func readDelivery(bucket string, key, body []byte) (d delivery, err error) {
+	if err := json.Unmarshal(body, &d); err != nil {
+		return d, &damage{bucket, key, err.Error()}
+	}
+	return d, nil
+}
+
+// passed returns the delivery as others know it.
+func (d delivery) passed(bucket string, key []byte) (store.Delivery, error) {
+	out := store.Delivery{
+		ID: binary.BigEndian.Uint64(key), Conversation: idOf(d.Conversation), Line: d.Line,
+		Created: d.Created, Due: d.Due, Attempts: d.Attempts, LastError: d.LastError, Abandoned: d.Abandoned,
+	}
+	var err error
+	switch d.Kind {
+	case kindShow:
+		out.Effect, err = effect[conversation.Show](d.Effect)
+	case kindTell:
+		out.Effect, err = effect[conversation.Tell](d.Effect)
+	default:
+		return out, fmt.Errorf("delivery %d is of a kind this version does not know, %q: %w", out.ID, d.Kind, ErrNewer)
+	}
+	if err != nil {
+		return out, &damage{bucket, key, err.Error()}
+	}
+	return out, nil
+}
+
+func effect[E conversation.Effect](text []byte) (conversation.Effect, error) {
+	var e E
+	err := json.Unmarshal(text, &e)
+	return e, err
+}
+
+// entry is a journal entry as it is kept, under its number: the hash that chains
+// it to the one before, 32 bytes, then itself as JSON.
+type entry struct {
+	Conversation uint64    `json:"conversation"`
+	Before       uint64    `json:"before,omitempty"` // number of the same conversation's entry before this one
+	At           time.Time `json:"at"`
+	By           string    `json:"by,omitempty"`
+	Text         string    `json:"text"`
+	Event        string    `json:"event"`
+}
+
+func readEntry(key, body []byte) (e entry, err error) {
+	if len(body) < hashSize {
+		return e, &damage{inJournal, key, "it is cut short"}
+	}
+	if err := json.Unmarshal(body[hashSize:], &e); err != nil {
+		return e, &damage{inJournal, key, err.Error()}
+	}
+	return e, nil
+}
+
+func (e entry) passed(seq uint64) store.Entry {
+	return store.Entry{Seq: seq, At: e.At, Conversation: idOf(e.Conversation), By: e.By, Text: e.Text, Event: e.Event}
+}
