@@ -1,0 +1,303 @@
+// Command slash times signed slash commands side by side: @slack/bolt's HTTP
+// receiver that only acknowledges, a bare Go handler with the same signature
+// check that stores nothing, and `rehome serve`, which acknowledges after a
+// durable commit.
+//
+//	(cd .ci/bolt && npm ci) && go run .ci/bench/slash.go
+//
+// Each server runs alone, on one processor when taskset is there, with the
+// client on the other; the rounds are interleaved and the medians compared, so
+// that only ratios of one run are ever quoted.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/slack-go/slack"
+)
+
+const secret = "8f742231b10e8888abcd99yyyzzz85a5"
+
+var (
+	rounds  = flag.Int("rounds", 3, "how often each server is measured")
+	warm    = flag.Duration("warm", 2*time.Second, "warm-up before each measurement")
+	measure = flag.Duration("measure", 3*time.Second, "length of each measurement")
+	inAir   = flag.Int("c", 64, "requests in flight")
+	bare    = flag.String("bare", "", "be the bare handler on this address (used by the bench itself)")
+	dir     = flag.String("dir", "", "where rehome's store goes; default a temporary folder, which must be on a real disk")
+)
+
+func main() {
+	flag.Parse()
+	if *bare != "" {
+		log.Fatal(serveBare(*bare))
+	}
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "slash:", err)
+		os.Exit(1)
+	}
+}
+
+// serveBare is the floor: verify, parse, answer.
+func serveBare(addr string) error {
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+		v, verr := slack.NewSecretsVerifier(r.Header, secret)
+		if err != nil || verr != nil {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, _ = v.Write(body)
+		if v.Ensure() != nil {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if _, err := slack.SlashCommandParse(r); err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"response_type":"ephemeral","text":"noted"}`)
+	})
+	srv := &http.Server{Addr: addr, Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second}
+	return srv.ListenAndServe()
+}
+
+type server struct {
+	name  string
+	start func(ctx context.Context, port int) (*exec.Cmd, error)
+	rates []float64
+	p50   []time.Duration
+	p99   []time.Duration
+}
+
+func run() error {
+	tmp, err := os.MkdirTemp(*dir, "rehome-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	rehome := filepath.Join(tmp, "rehome")
+	self := filepath.Join(tmp, "slash")
+	for out, pkg := range map[string]string{rehome: "./cmd/rehome", self: ".ci/bench/slash.go"} {
+		if msg, err := exec.Command("go", "build", "-o", out, pkg).CombinedOutput(); err != nil {
+			return fmt.Errorf("building %s: %w\n%s", pkg, err, msg)
+		}
+	}
+	api, err := stubSlack()
+	if err != nil {
+		return err
+	}
+	n := 0
+	servers := []*server{
+		{name: "@slack/bolt, acknowledges only", start: func(ctx context.Context, port int) (*exec.Cmd, error) {
+			return spawn(ctx, []string{"PORT=" + strconv.Itoa(port)}, "node", ".ci/bench/receiver.js")
+		}},
+		{name: "bare Go handler, stores nothing", start: func(ctx context.Context, port int) (*exec.Cmd, error) {
+			return spawn(ctx, nil, self, "-bare", "127.0.0.1:"+strconv.Itoa(port))
+		}},
+		{name: "rehome serve, durable commit", start: func(ctx context.Context, port int) (*exec.Cmd, error) {
+			n++
+			return spawn(ctx, []string{
+				"REHOME_LISTEN=127.0.0.1:" + strconv.Itoa(port), "SLACK_API_URL=" + api, "SLACK_BOT_TOKEN=xoxb-bench",
+				"REHOME_STORE=bolt:" + filepath.Join(tmp, "store"+strconv.Itoa(n), "rehome.db"), "REHOME_CHANNEL=C1",
+			}, rehome, "serve")
+		}},
+	}
+	for r := range *rounds {
+		for i, s := range servers {
+			if err := s.round(21000 + r*10 + i); err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+		}
+	}
+	base := median(servers[0].rates)
+	floor := median(servers[1].rates)
+	fmt.Printf("%-34s %10s %9s %9s %9s %9s\n", "server", "req/s", "p50", "p99", "of bolt", "of bare")
+	for _, s := range servers {
+		m := median(s.rates)
+		fmt.Printf("%-34s %10.0f %9s %9s %8.1fx %9.2f\n", s.name, m, median(s.p50).Round(10*time.Microsecond), median(s.p99).Round(10*time.Microsecond), m/base, m/floor)
+	}
+	return nil
+}
+
+// spawn starts a server on the first processor, without what this process's own
+// environment says about Slack.
+func spawn(ctx context.Context, env []string, name string, args ...string) (*exec.Cmd, error) {
+	if path, err := exec.LookPath("taskset"); err == nil {
+		args = append([]string{"-c", "0", name}, args...)
+		name = path
+	}
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "SLACK_SIGNING_SECRET=" + secret}, env...)
+	cmd.Stderr = os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	return cmd, cmd.Start()
+}
+
+func (s *server) round(port int) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd, err := s.start(ctx, port)
+	if err != nil {
+		cancel()
+		return err
+	}
+	defer func() { cancel(); _ = cmd.Wait() }()
+	addr := "127.0.0.1:" + strconv.Itoa(port)
+	if err := ready(addr); err != nil {
+		return err
+	}
+	if _, _, err := load(addr, *warm); err != nil {
+		return err
+	}
+	took, lat, err := load(addr, *measure)
+	if err != nil {
+		return err
+	}
+	slices.Sort(lat)
+	s.rates = append(s.rates, float64(len(lat))/took.Seconds())
+	s.p50 = append(s.p50, lat[len(lat)/2])
+	s.p99 = append(s.p99, lat[len(lat)*99/100])
+	return nil
+}
+
+func ready(addr string) error {
+	for range 100 {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			return c.Close()
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return errors.New("did not come up on " + addr)
+}
+
+var serial atomic.Int64
+
+// load keeps c requests in flight for a while and returns each one's latency.
+func load(addr string, long time.Duration) (time.Duration, []time.Duration, error) {
+	var (
+		wait  sync.WaitGroup
+		mu    sync.Mutex
+		all   []time.Duration
+		first error
+	)
+	begin := time.Now()
+	for range *inAir {
+		wait.Go(func() {
+			lat, err := client(addr, begin.Add(long))
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, lat...)
+			if err != nil && first == nil {
+				first = err
+			}
+		})
+	}
+	wait.Wait()
+	return time.Since(begin), all, first
+}
+
+func client(addr string, until time.Time) ([]time.Duration, error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	mac := hmac.New(sha256.New, []byte(secret))
+	var lat []time.Duration
+	var out bytes.Buffer
+	for time.Now().Before(until) {
+		request(&out, mac, addr)
+		begin := time.Now()
+		if _, err := conn.Write(out.Bytes()); err != nil {
+			return lat, err
+		}
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			return lat, err
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			return lat, err
+		}
+		lat = append(lat, time.Since(begin))
+		if resp.StatusCode != http.StatusOK || strings.Contains(string(body), "try again") {
+			return lat, fmt.Errorf("answered %d: %s", resp.StatusCode, body)
+		}
+	}
+	return lat, nil
+}
+
+var form = url.Values{
+	"team_id": {"T1"}, "team_domain": {"contoso"}, "channel_id": {"C1"}, "channel_name": {"app-security"}, "user_id": {"U1"}, "user_name": {"alex"},
+	"command": {"/rehome"}, "api_app_id": {"A1"}, "response_url": {"https://hooks.slack.com/commands/T1/1/x"},
+	"text": {"AAD Entra Apps in Prod Tenants using certificates in Non-Prod Tenant 3P"},
+}.Encode()
+
+// request writes one command with a trigger id of its own, as Slack does.
+func request(out *bytes.Buffer, mac interface {
+	io.Writer
+	Reset()
+	Sum([]byte) []byte
+}, addr string) {
+	body := form + "&trigger_id=" + strconv.FormatInt(serial.Add(1), 10) + ".bench"
+	ts := strconv.FormatInt(time.Now().Unix(), 10)
+	mac.Reset()
+	_, _ = io.WriteString(mac, "v0:"+ts+":"+body)
+	out.Reset()
+	fmt.Fprintf(out, "POST /slack/commands HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\nX-Slack-Request-Timestamp: %s\r\nX-Slack-Signature: v0=%s\r\n\r\n%s",
+		addr, len(body), ts, hex.EncodeToString(mac.Sum(nil)), body)
+}
+
+// stubSlack answers every method well, so that only our own side is timed.
+func stubSlack() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	var ts atomic.Int64
+	go func() {
+		srv := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			if strings.HasSuffix(r.URL.Path, "/conversations.info") {
+				_, _ = io.WriteString(w, `{"ok":true,"channel":{"id":"C1","name":"app-security","is_channel":true,"is_member":true}}`)
+				return
+			}
+			fmt.Fprintf(w, `{"ok":true,"ts":"1.%06d","channel":"C1","user_id":"U0","bot_id":"B0","team_id":"T1"}`, ts.Add(1))
+		})}
+		_ = srv.Serve(l)
+	}()
+	return "http://" + l.Addr().String() + "/api/", nil
+}
+
+func median[T float64 | time.Duration](v []T) T {
+	v = slices.Clone(v)
+	slices.Sort(v)
+	return v[len(v)/2]
+}
