@@ -73,6 +73,10 @@ func (f *Failure) Error() string {
 
 func (f *Failure) Unwrap() error { return f.Err }
 
+// ErrNotFound is what Handle and the store's readers return when there is no such
+// conversation; doors know the bot and not the store.
+var ErrNotFound = store.ErrNotFound
+
 // A Bot is safe for use by many goroutines. Policy, Store and Chat are required.
 type Bot struct {
 	Policy *policy.Policy
