@@ -1,0 +1,268 @@
+package slackapp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"rehome/bot"
+	"rehome/conversation"
+	"rehome/policy"
+)
+
+// command answers /rehome with one ephemeral message.
+func (d *Doors) command(ctx context.Context, c command) answer {
+	r := request{key: c.key(), user: c.User, place: conversation.Place{Channel: c.Channel}, text: typed(c.Text), how: "typed after " + cut(clean(c.Command), 40)}
+	if r.text == "" {
+		return d.startForm(ctx, c.Trigger, form{Place: r.place}, answerCommand)
+	}
+	p, _, err := d.ask(ctx, r)
+	if err != nil {
+		return answer{err: err}
+	}
+	return answer{ack: ephemeral(p)}
+}
+
+func answerCommand(p *page) answer { return answer{ack: ephemeral(p)} }
+
+// A request is words meant for the bot, wherever they were said.
+type request struct {
+	key    string // the event's
+	user   string
+	place  conversation.Place // where it was said; Anchor is the message whose thread is meant
+	joined bool               // we are known to be there
+	text   string             // as typed, without Slack's escapes
+	how    string             // how a fact from it is known: "typed after /rehome"
+}
+
+// ask answers words: a question about what there is, or something to open.
+func (d *Doors) ask(ctx context.Context, r request) (p *page, opened bool, err error) {
+	first, rest, _ := strings.Cut(r.text, " ")
+	rest = strings.TrimSpace(rest)
+	switch strings.ToLower(first) {
+	case "help", "?":
+		return helpPage(rest), false, nil
+	case "list":
+		p, err = d.listPage(ctx, r.user, rest)
+		return p, false, err
+	case "show":
+		p, err = d.showPage(ctx, rest)
+		return p, false, err
+	case "policy":
+		return d.policyPage(rest), false, nil
+	}
+	facts, unknown := d.Bot.Policy.Read(r.text, r.how)
+	if len(facts) == 0 {
+		return unknownPage(unknown), false, nil
+	}
+	p, err = d.open(ctx, r, facts, unknown)
+	return p, true, err
+}
+
+// open starts a conversation and says where it is.
+func (d *Doors) open(ctx context.Context, r request, facts policy.Facts, unknown []string) (*page, error) {
+	place, why := d.placeFor(ctx, r)
+	done, err := d.Bot.Open(ctx, r.key, "", conversation.Opened{
+		By: conversation.Person{ID: r.user}, Violation: violationOf(facts), Facts: facts, Unknown: unknown, In: place,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return openedPage(done.Conversation, place, why), nil
+}
+
+// violationOf is a finding reported by a person, as far as they told it.
+func violationOf(f policy.Facts) policy.Violation {
+	return policy.Violation{
+		Source: policy.ViolationFrom{System: "slack"}, Status: "active", Title: f.Value(policy.Violated),
+		App:  policy.App{AppID: f.Value(policy.AppID), DisplayName: f.Value(policy.AppName)},
+		Cred: policy.Credential{Store: policy.KeyStore{URI: f.Value(policy.VaultURI)}},
+	}
+}
+
+// placeFor decides where a conversation is worked: where it was asked for if we
+// are there, else between the two of us, and then why.
+func (d *Doors) placeFor(ctx context.Context, r request) (conversation.Place, markup) {
+	direct := conversation.Place{Channel: r.user}
+	if r.place.IsDirect() {
+		return direct, ""
+	}
+	if r.joined {
+		return r.place, ""
+	}
+	in, err := d.Chat.isMember(ctx, r.place.Channel)
+	switch {
+	case err != nil:
+		d.Log.Warn("could not find out whether we are in a channel; a direct message is used", "code", failure(err, false).Code)
+		return direct, voiceUnsure
+	case !in:
+		return direct, voiceNotMember
+	}
+	return r.place, ""
+}
+
+func openedPage(c conversation.Conversation, place conversation.Place, why markup) *page {
+	id := bold(words(c.ID))
+	if why != "" {
+		return say(id, " is open in our direct message, ", why)
+	}
+	if place.IsDirect() {
+		return say(id, " is open in our direct message.")
+	}
+	return say(id, " is open in this channel: its thread has what comes next.")
+}
+
+// listPage lists conversations, newest first.
+func (d *Doors) listPage(ctx context.Context, user, which string) (*page, error) {
+	which = strings.ToLower(which)
+	if which == "" {
+		which = "mine"
+	}
+	if !slices.Contains([]string{"mine", "team", "overdue"}, which) {
+		return unknownPage([]string{"list " + which}), nil
+	}
+	now := d.Bot.Now()
+	var found []conversation.Root
+	count := 0
+	err := d.Bot.Store.List(ctx, func(c conversation.Conversation) bool {
+		root, ok := c.Card(conversation.RootKey, now)
+		r, isRoot := root.(conversation.Root)
+		if !ok || !isRoot || c.Status == conversation.Ended || which == "mine" && !concerns(c, user) || which == "overdue" && !r.Overdue {
+			return true
+		}
+		count++
+		if found = append(found, r); len(found) > listLength {
+			found = found[1:]
+		}
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	return listed(which, count, found), nil
+}
+
+// listLength is how many conversations a list shows; an ephemeral message is no
+// place for more, and must fit through a socket.
+const listLength = 15
+
+// concerns reports whether a conversation is somebody's: they opened it, own
+// it, or answered in it.
+func concerns(c conversation.Conversation, user string) bool {
+	return c.By.ID == user || c.Violation.Owner.SlackUserID == user ||
+		slices.ContainsFunc(c.Asked, func(q conversation.Asked) bool { return q.By.ID == user })
+}
+
+func listed(which string, count int, found []conversation.Root) *page {
+	var p page
+	heading := map[string]string{"mine": "Open and yours", "team": "Open", "overdue": "Open and overdue"}[which]
+	if count == 0 {
+		return say(bold(words(heading+": none")), newline, "Type ", code("/rehome"), " to start one, or ", code("/rehome help"), ".")
+	}
+	p.say(bold(words(fmt.Sprintf("%s: %d", heading, count))))
+	var lines []markup
+	for _, r := range slices.Backward(found) {
+		lines = append(append(lines, line(r)...), newline)
+	}
+	p.say(lines...)
+	if count > len(found) {
+		p.note(words(fmt.Sprintf("The newest %d are shown.", len(found))))
+	}
+	return &p
+}
+
+// line is a conversation in one line.
+func line(r conversation.Root) []markup {
+	out := []markup{"• ", bold(words(r.ID)), " ", words(cut(orElse(r.Title, "title not known yet"), 100))}
+	if r.App+r.AppID != "" {
+		out = append(out, " · ", code(cut(orElse(r.App, r.AppID), 60)))
+	}
+	if !r.Due.IsZero() {
+		out = append(out, " · due ", day(r.Due))
+	}
+	if r.Overdue {
+		out = append(out, " · ", bold("overdue"))
+	}
+	return append(append(out, " · "), prose(r.Status)...)
+}
+
+// showPage shows one conversation as it stands.
+func (d *Doors) showPage(ctx context.Context, id string) (*page, error) {
+	id = strings.ToUpper(strings.Trim(id, " ."))
+	if n := strings.TrimPrefix(id, "RH-"); n != "" && strings.Trim(n, "0123456789") == "" {
+		id = "RH-" + n
+	}
+	c, err := d.Bot.Store.Get(ctx, id)
+	if errors.Is(err, bot.ErrNotFound) {
+		return say("There is no ", code(orElse(id, "RH-…")), ". ", code("/rehome list team"), " shows what is open."), nil
+	} else if err != nil {
+		return nil, err
+	}
+	now := d.Bot.Now()
+	var p page
+	if root, ok := c.Card(conversation.RootKey, now); ok {
+		renderRoot(&p, root.(conversation.Root))
+	}
+	for i, q := range c.Asked {
+		if q.State == conversation.Answered {
+			p.note(words(fmt.Sprintf("%d. %s ", i+1, q.Need.Prompt)), "✓ ", bold(words(q.Chosen.Label)), answeredBy(q.By))
+		}
+	}
+	for _, t := range c.Threads {
+		if t.IsDirect() {
+			p.note("Worked on in a direct message.")
+		} else {
+			p.note("Worked on in ", channelMention(t.Channel), ".")
+		}
+	}
+	return &p, nil
+}
+
+// policyPage shows the rows of the policy tables that fit some words.
+func (d *Doors) policyPage(text string) *page {
+	facts, unknown := d.Bot.Policy.Read(text, "asked")
+	if len(unknown) > 0 {
+		return unknownPage(unknown)
+	}
+	parties := []policy.Party{policy.ThirdParty, policy.FirstParty}
+	if party := facts.Value(policy.PartyFact); party != "" {
+		parties = []policy.Party{policy.Party(party)}
+	}
+	tenant := orElse(facts.Value(policy.AppTenant), facts.Value(policy.SGOwner))
+	cloud := policy.Cloud(facts.Value(policy.AppCloud))
+	var p page
+	for _, party := range parties {
+		rows := slices.DeleteFunc(slices.Clone(d.Bot.Policy.Rows(party)), func(r policy.Row) bool {
+			return tenant != "" && !slices.Contains(keysOf(r), tenant) || cloud != "" && r.Cloud != cloud
+		})
+		p.say(policyRows(party, tenant, cloud, rows)...)
+	}
+	version := d.Bot.Policy.Version(d.Bot.Now())
+	p.note(words("Policy "+version.Version+". "+version.Stale), " Private issuer, vaults and corp devices are the same in every row.")
+	return &p
+}
+
+// keysOf splits a row's key cell; "CME / AME / PME" means any of them.
+func keysOf(r policy.Row) []string {
+	keys := strings.Split(r.Key, "/")
+	for i := range keys {
+		keys[i] = strings.TrimSpace(keys[i])
+	}
+	return keys
+}
+
+func policyRows(party policy.Party, tenant string, cloud policy.Cloud, rows []policy.Row) []markup {
+	of := map[policy.Party]string{policy.FirstParty: "1P, by security group owner's tenant and app cloud", policy.ThirdParty: "3P, by app tenant"}[party]
+	out := []markup{bold(words(of))}
+	if len(rows) == 0 {
+		asked := strings.TrimSpace(string(party) + " " + tenant + " " + string(cloud))
+		return append(out, newline, "There is ", bold("no policy row"), " for ", code(asked), ".")
+	}
+	for _, r := range rows {
+		out = append(out, newline, "• ", code(r.Key), " ", words(string(r.Cloud)), " → ", code(r.AsWritten),
+			words(fmt.Sprintf(" · issuer %s · %s · corp devices: %s", r.Issuer, r.Vaults, r.CorpDevices)))
+	}
+	return out
+}

@@ -1,0 +1,175 @@
+package slackapp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"rehome/bot"
+	"rehome/conversation"
+)
+
+// Doors are how Slack reaches the bot. Fill in Bot and Chat, and the signing
+// secrets for HTTP, and give it to [New].
+type Doors struct {
+	Bot  *bot.Bot
+	Chat *Chat
+
+	// SigningSecrets verify requests over HTTP. Two while one replaces the other.
+	SigningSecrets []string
+	// TeamID and AppID, when set, are the only ones served.
+	TeamID, AppID string
+
+	Log *slog.Logger // nil: discard
+
+	patience time.Duration // what a delivery may take until it is acknowledged
+	*doorway
+}
+
+// A doorway is what the doors remember while they are open.
+type doorway struct {
+	recent recent
+	up     atomic.Bool // a socket is connected
+}
+
+// New checks d and fills in its defaults.
+func New(d Doors) (*Doors, error) {
+	if d.Bot == nil || d.Chat == nil {
+		return nil, errors.New("slackapp: Doors need a Bot and a Chat")
+	}
+	if slices.Contains(d.SigningSecrets, "") {
+		return nil, errors.New("a Slack signing secret is empty: copy it from Basic Information in the app's settings into SLACK_SIGNING_SECRET")
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	d.doorway = &doorway{}
+	if d.patience == 0 {
+		d.patience = 2500 * time.Millisecond
+	}
+	return &d, nil
+}
+
+// An answer is what a delivery comes to. Slack wants it within three seconds.
+type answer struct {
+	ack   any                   // what the acknowledgement carries, JSON; nil for nothing
+	after func(context.Context) // what is left to do once acknowledged; may be nil
+	err   error                 // not taken in: Slack should deliver it again
+}
+
+// take is where both doors meet. What it took in is on disk when it returns.
+func (d *Doors) take(ctx context.Context, p payload) (a answer) {
+	ctx, cancel := context.WithTimeout(ctx, d.patience)
+	defer cancel()
+	defer func() {
+		if r := recover(); r != nil {
+			d.Log.Error("a handler panicked; please report this", "payload", fmt.Sprintf("%T", p), "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			a = d.sorry(p, fmt.Errorf("handling %T: panic", p))
+		}
+	}()
+	if team, app := p.origin(); d.TeamID != "" && team != d.TeamID || d.AppID != "" && app != d.AppID {
+		d.Log.Warn("a delivery for another workspace or app was turned away", "team", cut(clean(team), 20), "app", cut(clean(app), 20))
+		return d.foreign(p)
+	}
+	switch p := p.(type) {
+	case command:
+		a = d.command(ctx, p)
+	case interaction:
+		a = d.interaction(ctx, p)
+	case event:
+		a = d.event(ctx, p)
+	}
+	if a.err != nil {
+		d.Log.Error("a delivery could not be taken in", "payload", fmt.Sprintf("%T", p), "err", a.err)
+		return d.sorry(p, a.err)
+	}
+	return a
+}
+
+// finish does what was left for after the acknowledgement.
+func (d *Doors) finish(ctx context.Context, a answer) {
+	if a.after == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	defer func() {
+		if r := recover(); r != nil {
+			d.Log.Error("what follows an acknowledgement panicked; please report this", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		}
+	}()
+	a.after(ctx)
+}
+
+// sorry answers for what could not be taken in. Events are left to Slack, which
+// delivers them again; people are told, since what they did is not repeated.
+func (d *Doors) sorry(p payload, err error) answer {
+	switch p := p.(type) {
+	case command:
+		return answer{ack: ephemeral(say(voiceBusy))}
+	case interaction:
+		if p.Type == typeSubmission {
+			return answer{ack: formErrors(map[string]string{formFirst: string(voiceBusyForm)})}
+		}
+		return answer{after: d.tellBack(p, say(voiceBusy))}
+	}
+	return answer{err: err}
+}
+
+// foreign turns away what is meant for another workspace or app.
+func (d *Doors) foreign(p payload) answer {
+	switch p := p.(type) {
+	case command:
+		return answer{ack: ephemeral(say(voiceForeign))}
+	case interaction:
+		return answer{after: d.tellBack(p, say(voiceForeign))}
+	}
+	return answer{}
+}
+
+// tellBack answers a press where it was made.
+func (d *Doors) tellBack(i interaction, p *page) func(context.Context) {
+	return func(ctx context.Context) {
+		var err error
+		if i.ResponseURL != "" {
+			if err = d.Chat.respond(ctx, i.ResponseURL, p); err == nil {
+				return
+			}
+		}
+		channel := i.channel()
+		if channel == "" {
+			channel = i.User.ID
+		}
+		thread := i.threadTS()
+		if i.Type == typeShortcut {
+			thread = ""
+		}
+		if err2 := d.Chat.whisper(ctx, i.User.ID, conversation.Place{Channel: channel}, thread, p); err2 != nil {
+			d.Log.Warn("somebody could not be answered", "err", errors.Join(err, err2))
+		}
+	}
+}
+
+// say is a page of one paragraph.
+func say(m ...markup) *page {
+	var p page
+	p.say(m...)
+	return &p
+}
+
+// An ack is the body that answers a command, or that is posted to a response_url.
+type ack struct {
+	ResponseType string `json:"response_type"`
+	Text         string `json:"text"`
+	Blocks       any    `json:"blocks,omitempty"`
+}
+
+// ephemeral is seen by one person alone and replaces nothing.
+func ephemeral(p *page) ack {
+	return ack{ResponseType: "ephemeral", Text: p.words(), Blocks: p.blocks}
+}

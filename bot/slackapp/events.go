@@ -1,0 +1,161 @@
+package slackapp
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"strings"
+	"sync"
+
+	"rehome/bot"
+	"rehome/conversation"
+)
+
+// event handles what happens in the workspace.
+func (d *Doors) event(ctx context.Context, e event) answer {
+	h := e.Event
+	switch h.Type {
+	case "app_mention", "message":
+		return d.heard(ctx, e)
+	case "app_home_opened":
+		if h.Tab == "" || h.Tab == "home" {
+			return answer{after: func(ctx context.Context) { d.publishHome(ctx, h.User) }}
+		}
+	case "member_joined_channel", "member_left_channel", "channel_left", "group_left", "channel_deleted", "group_deleted", "channel_archive", "group_archive":
+		d.Chat.members.forget(h.Channel)
+	case "app_uninstalled", "tokens_revoked":
+		d.Log.Error("the app was removed from the workspace, or its tokens were revoked: nothing can be posted until it is installed again", "event", h.Type)
+	case "":
+		if e.Type == "app_rate_limited" {
+			d.Log.Error("Slack is holding events back: more than 30,000 came in an hour")
+		}
+	}
+	return answer{}
+}
+
+// heard handles something somebody wrote.
+func (d *Doors) heard(ctx context.Context, e event) answer {
+	h := e.Event
+	if !isUser(h.User) || h.BotID != "" || h.TS == "" || !channelID.MatchString(h.Channel) || h.Subtype != "" && h.Subtype != "file_share" {
+		return answer{} // a bot, ourselves, an edit, a deletion, somebody joining, a reply shown in the channel as well
+	}
+	direct := strings.HasPrefix(h.Channel, "D") || h.ChannelType == "im"
+	self := ""
+	if strings.Contains(h.Text, "<@") {
+		self = d.selfOf(ctx, e)
+	}
+	// The same words come as app_mention and as message; both count as the mention.
+	addressed := direct || h.Type == "app_mention" || self != "" && strings.Contains(h.Text, "<@"+self)
+	if h.ThreadTS != "" {
+		id, err := d.Bot.Store.Find(ctx, h.Channel, h.ThreadTS)
+		if err == nil {
+			return d.said(ctx, e, id, withoutMention(h.Text, self), addressed)
+		}
+		if !errors.Is(err, bot.ErrNotFound) {
+			return answer{err: err}
+		}
+	}
+	if !addressed {
+		return answer{}
+	}
+	return d.asked(ctx, e, withoutMention(h.Text, self), direct)
+}
+
+// selfOf returns our user id, from the delivery or from Slack, or "".
+func (d *Doors) selfOf(ctx context.Context, e event) string {
+	if id := e.self(); id != "" {
+		return id
+	}
+	self, err := d.Chat.Identify(ctx)
+	if err != nil {
+		d.Log.Warn("could not find out who we are", "err", err)
+	}
+	return self.UserID
+}
+
+// said brings a reply to its conversation.
+func (d *Doors) said(ctx context.Context, e event, id, text string, addressed bool) answer {
+	c, err := d.Bot.Store.Get(ctx, id)
+	if err != nil {
+		return answer{err: err}
+	}
+	h := e.Event
+	in, ok := threadOf(c, h.Channel, h.ThreadTS, h.User)
+	if !ok {
+		return answer{} // unreachable: the store found it by its thread
+	}
+	_, err = d.Bot.Handle(ctx, e.key(), id, conversation.Said{By: conversation.Person{ID: h.User}, In: in, Text: typed(text), Addressed: addressed})
+	return answer{err: err}
+}
+
+// asked answers words that are meant for us and belong to no conversation.
+func (d *Doors) asked(ctx context.Context, e event, text string, direct bool) answer {
+	h := e.Event
+	r := request{key: e.key(), user: h.User, text: typed(text), how: "typed in a message",
+		place: conversation.Place{Channel: h.Channel, Anchor: orElse(h.ThreadTS, h.TS)}, joined: !direct}
+	if r.text == "" {
+		r.text = "help"
+	}
+	p, opened, err := d.ask(ctx, r)
+	if err != nil {
+		return answer{err: err}
+	}
+	if opened || !d.recent.first(e.key()) {
+		return answer{} // what comes up in the thread is the answer; or it was answered
+	}
+	return answer{after: func(ctx context.Context) {
+		thread := h.ThreadTS
+		if direct {
+			thread = r.place.Anchor
+		}
+		if err := d.Chat.whisper(ctx, h.User, r.place, thread, p); err != nil {
+			d.Log.Warn("somebody could not be answered", "err", err)
+		}
+	}}
+}
+
+// withoutMention takes our own mention out of a text, and any other's first one
+// when we don't know who we are.
+func withoutMention(text, self string) string {
+	done := false
+	return strings.TrimSpace(mentioned.ReplaceAllStringFunc(text, func(s string) string {
+		id := mentioned.FindStringSubmatch(s)[1]
+		if id == self || self == "" && !done {
+			done = true
+			return " "
+		}
+		return s
+	}))
+}
+
+var mentioned = regexp.MustCompile(`<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>`)
+
+// recent remembers what was answered without being written down, such as a call
+// for help, so that a mention that comes twice is not answered twice. It is
+// best effort: a restart forgets it.
+type recent struct {
+	mu   sync.Mutex
+	seen map[string]bool
+	last []string // in order of arrival
+}
+
+const maxRecent = 1000
+
+// first reports whether key is new, and remembers it.
+func (r *recent) first(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.seen[key] {
+		return false
+	}
+	if r.seen == nil {
+		r.seen = map[string]bool{}
+	}
+	if len(r.last) >= maxRecent {
+		delete(r.seen, r.last[0])
+		r.last = r.last[1:]
+	}
+	r.seen[key] = true
+	r.last = append(r.last, key)
+	return true
+}

@@ -1,0 +1,300 @@
+package slackapp
+
+import (
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"rehome/policy"
+)
+
+// This file is the only place where words become Slack's mrkdwn.
+//
+// A markup is mrkdwn that is safe to send. It is made by the functions below
+// and by nothing else, so that a string from outside cannot get into a message
+// without having been escaped on its way:
+//
+//	words   shown letter for letter: no formatting, no mention, no link, no emoji
+//	code    a value in a code span; nothing in it means anything to Slack
+//	fence   the same, as a block of its own
+//	link    our words with a configured http(s) address
+//	mention a person, by user id
+//
+// Text objects are sent with verbatim set (see section), so that Slack does not
+// turn bare addresses and names into links of its own accord either.
+type markup string
+
+// Slack's limits, in characters (reference: Block Kit, "Text object" and
+// chat.update's msg_too_long).
+const (
+	maxTextObject = 3000
+	maxTopLevel   = 3900 // chat.update refuses more than 4,000
+	maxHeader     = 150
+	maxLabel      = 75 // button texts, option texts, descriptions and values
+	maxBlocks     = 50
+	maxAllText    = 12000 // of all blocks together; about 13,200 is where msg_blocks_too_long was seen
+)
+
+// Lengths we cut outside text at, so that one long value cannot crowd out the rest.
+const (
+	maxValue = 300
+	maxCode  = 1000
+	maxFence = 2500
+	maxAtom  = 400
+)
+
+const newline markup = "\n"
+
+// words shows s letter for letter.
+func words(s string) markup { return markup(neutral(clean(s))) }
+
+// code shows s as a value that can be copied. Backticks would end it and become
+// apostrophes.
+func code(s string) markup { return span(s, maxValue) }
+
+func span(s string, limit int) markup {
+	s = strings.TrimSpace(strings.ReplaceAll(clean(s), "`", "'"))
+	if s == "" {
+		return "`(empty)`"
+	}
+	return markup("`" + escape(cut(s, limit)) + "`")
+}
+
+// fence shows s as a block of lines.
+func fence(s string) markup {
+	lines := strings.Split(strings.ReplaceAll(s, "`", "'"), "\n")
+	for i, l := range lines {
+		lines[i] = strings.TrimRight(clean(l), " ")
+	}
+	s = strings.Trim(strings.Join(lines, "\n"), "\n")
+	for limit := maxFence; ; limit -= 250 {
+		out := "```\n" + escape(cut(s, limit)) + "\n```"
+		if utf8.RuneCountInString(out) <= maxTextObject-50 || limit <= 250 {
+			return markup(out)
+		}
+	}
+}
+
+// bold stresses m. Slack ignores a marker next to a space, so those stay outside.
+func bold(m markup) markup   { return mark("*", m) }
+func strike(m markup) markup { return mark("~", m) }
+
+func mark(with string, m markup) markup {
+	s := string(m)
+	inner := strings.TrimSpace(s)
+	if inner == "" {
+		return m
+	}
+	at := strings.Index(s, inner)
+	return markup(s[:at] + with + inner + with + s[at+len(inner):])
+}
+
+// link makes title lead to address, or shows both when the address is not one
+// that may be linked.
+func link(title, address string) markup {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || len(address) > 2000 {
+		return words(title) + " (" + code(address) + ")"
+	}
+	safe := strings.NewReplacer("<", "%3C", ">", "%3E", "|", "%7C", "`", "%60", "&", "&amp;", " ", "%20").Replace(u.String())
+	title = strings.NewReplacer("<", "‹", ">", "›", "|", "/").Replace(cut(clean(title), maxValue))
+	return markup("<" + safe + "|" + neutral(title) + ">")
+}
+
+var userID = regexp.MustCompile(`^[UW][A-Z0-9]{1,20}$`)
+
+// mention names a person. Anything but a user id is shown as it is.
+func mention(id string) markup {
+	if !userID.MatchString(id) {
+		return code(id)
+	}
+	return markup("<@" + id + ">")
+}
+
+var channelID = regexp.MustCompile(`^[CDG][A-Z0-9]{1,20}$`)
+
+func channelMention(id string) markup {
+	if !channelID.MatchString(id) {
+		return code(id)
+	}
+	return markup("<#" + id + ">")
+}
+
+// day shows a date in the reader's own time zone.
+func day(t time.Time) markup {
+	return markup("<!date^" + strconv.FormatInt(t.Unix(), 10) + "^{date_short_pretty}|" + t.UTC().Format("2 Jan 2006") + ">")
+}
+
+// prose makes markup of a text. It comes in atoms, pieces that must not be cut.
+func prose(t policy.Text) []markup {
+	var out []markup
+	for _, s := range t {
+		switch s.Kind {
+		case policy.Plain:
+			out = append(out, atoms(s.Text)...)
+		case policy.Bold:
+			out = append(out, bold(words(cut(s.Text, maxCode))))
+		case policy.Code:
+			out = append(out, span(s.Text, maxCode))
+		case policy.Value:
+			out = append(out, code(s.Text))
+		case policy.Linked:
+			out = append(out, link(s.Text, s.URL))
+		case policy.Who:
+			out = append(out, mention(s.Text))
+		case policy.Break:
+			out = append(out, newline)
+		case policy.Bullet:
+			if len(out) > 0 {
+				out = append(out, newline)
+			}
+			out = append(out, "• ")
+		case policy.Block:
+			out = append(out, newline, fence(s.Text), newline)
+		}
+	}
+	return out
+}
+
+// atoms cuts long words into pieces at spaces, so that a message can be cut
+// between them.
+func atoms(s string) []markup {
+	var out []markup
+	lead, tail := strings.HasPrefix(s, " "), strings.HasSuffix(s, " ")
+	s = clean(s)
+	for utf8.RuneCountInString(s) > maxAtom {
+		head := string([]rune(s)[:maxAtom])
+		if i := strings.LastIndex(head, " "); i > 0 {
+			head = head[:i+1]
+		}
+		out, s = append(out, markup(neutral(head))), s[len(head):]
+	}
+	out = append(out, markup(neutral(s)))
+	if lead {
+		out[0] = " " + out[0]
+	}
+	if tail && strings.TrimSpace(s) != "" {
+		out[len(out)-1] += " "
+	}
+	return out
+}
+
+// pack joins atoms into as few texts of at most limit characters as it can.
+func pack(atoms []markup, limit int) []string {
+	var out []string
+	var b strings.Builder
+	size := 0
+	flush := func() {
+		if s := strings.Trim(b.String(), "\n "); s != "" {
+			out = append(out, s)
+		}
+		b.Reset()
+		size = 0
+	}
+	for _, a := range atoms {
+		n := utf8.RuneCountInString(string(a))
+		if size+n > limit {
+			flush()
+		}
+		b.WriteString(string(a))
+		size += n
+	}
+	flush()
+	return out
+}
+
+// clean makes one line of s without anything invisible: control characters,
+// marks that turn the reading direction, and zero-width characters are gone.
+func clean(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\u200c' || r == '\u200d':
+			return r // joiners carry meaning in several scripts
+		case unicode.IsSpace(r), unicode.IsControl(r), unicode.In(r, unicode.Zl, unicode.Zp):
+			return ' '
+		case unicode.Is(unicode.Cf, r), r >= 0xE0000 && r <= 0xE007F:
+			return -1
+		}
+		return r
+	}, s)
+	return strings.Join(strings.Fields(s), " ")
+}
+
+func escape(s string) string { return escaper.Replace(s) }
+
+var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+
+const zeroWidth = "\u200b"
+
+// neutral escapes s and takes the meaning from formatting characters. Inside a
+// word they mean nothing and stay as they are; at its edge they are set between
+// zero-width spaces: whether Slack takes one for a space or for a letter, the
+// character then stands where it cannot open or close anything.
+func neutral(s string) string {
+	if !strings.ContainsAny(s, "*_~`&<>:@#") {
+		return s
+	}
+	runes := []rune(s)
+	var b strings.Builder
+	for i, r := range runes {
+		switch r {
+		case '&':
+			b.WriteString("&amp;")
+		case '<':
+			b.WriteString("&lt;")
+		case '>':
+			if i == 0 {
+				b.WriteString(zeroWidth) // or it would open a quotation
+			}
+			b.WriteString("&gt;")
+		case '`':
+			b.WriteByte('\'')
+		case '*', '_', '~':
+			if insideWord(runes, i) {
+				b.WriteRune(r)
+			} else {
+				b.WriteString(zeroWidth + string(r) + zeroWidth)
+			}
+		case ':', '@', '#':
+			b.WriteRune(r)
+			if i+1 < len(runes) && (unicode.IsLetter(runes[i+1]) || r == ':' && strings.ContainsRune("+-_0123456789", runes[i+1])) {
+				b.WriteString(zeroWidth) // :tada:, @here, #general
+			}
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func insideWord(s []rune, i int) bool {
+	letter := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+	return i > 0 && i+1 < len(s) && letter(s[i-1]) && letter(s[i+1])
+}
+
+// cut shortens s to limit characters and says that it did.
+func cut(s string, limit int) string { return cutWith(s, limit, "… (cut)") }
+
+// label shortens s to limit characters where there is no room to say more than
+// an ellipsis.
+func label(s string, limit int) string { return cutWith(literal(s), limit, "…") }
+
+func cutWith(s string, limit int, mark string) string {
+	if utf8.RuneCountInString(s) <= limit {
+		return s
+	}
+	keep := max(0, limit-utf8.RuneCountInString(mark))
+	return strings.TrimRight(string([]rune(s)[:keep]), " ") + mark
+}
+
+// literal is for plain_text objects, which Slack shows as they are. Angle
+// brackets are turned into their likeness all the same, so that a client that
+// reads more into them than it should has nothing to read.
+func literal(s string) string {
+	return strings.NewReplacer("<", "‹", ">", "›").Replace(clean(s))
+}

@@ -1,0 +1,132 @@
+package slackapp
+
+import (
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/slack-go/slack"
+)
+
+// A page is a message or a view being written: its blocks, and the same in
+// words. Screen readers and notifications see nothing but the words, so that
+// whatever is put on a page goes into both.
+type page struct {
+	blocks []slack.Block
+	text   []markup
+	size   int  // characters in blocks
+	full   bool // something had to be left out, and that was said
+}
+
+// header is a line of large print. It is plain text to Slack, so that nothing
+// in it can format; the words are escaped all the same.
+func (p *page) header(s string) {
+	s = label(s, maxHeader)
+	p.add(slack.NewHeaderBlock(slack.NewTextBlockObject(slack.PlainTextType, s, false, false)), utf8.RuneCountInString(s), bold(words(s)))
+}
+
+// say is a paragraph, in as many blocks as it needs.
+func (p *page) say(m ...markup) {
+	for _, s := range pack(m, maxTextObject-100) {
+		p.add(slack.NewSectionBlock(mrkdwn(s), nil, nil), utf8.RuneCountInString(s))
+	}
+	p.speak(m...)
+}
+
+// beside is a paragraph with a button at its side.
+func (p *page) beside(blockID string, button *slack.ButtonBlockElement, m ...markup) {
+	texts := pack(m, maxTextObject-100)
+	if len(texts) == 0 {
+		return
+	}
+	block := slack.NewSectionBlock(mrkdwn(texts[0]), nil, slack.NewAccessory(button))
+	block.BlockID = blockID
+	p.add(block, utf8.RuneCountInString(texts[0]), m...)
+}
+
+// note is a paragraph in small print.
+func (p *page) note(m ...markup) {
+	for _, s := range pack(m, maxTextObject-100) {
+		p.add(slack.NewContextBlock("", mrkdwn(s)), utf8.RuneCountInString(s))
+	}
+	p.speak(m...)
+}
+
+// controls are buttons or a select, and how they are said.
+func (p *page) controls(blockID string, spoken []markup, elements ...slack.BlockElement) {
+	p.add(slack.NewActionBlock(blockID, elements...), 0, spoken...)
+}
+
+func (p *page) rule() { p.add(slack.NewDividerBlock(), 0) }
+
+// speak adds to the words alone.
+func (p *page) speak(m ...markup) {
+	if len(m) > 0 {
+		p.text = append(append(p.text, m...), newline)
+	}
+}
+
+// add appends a block while there is room. What does not fit is said to be
+// missing, once.
+func (p *page) add(b slack.Block, size int, spoken ...markup) {
+	p.speak(spoken...)
+	switch {
+	case p.full:
+	case len(p.blocks) >= maxBlocks-1 || p.size+size > maxAllText:
+		p.full = true
+		p.blocks = append(p.blocks, slack.NewContextBlock("", mrkdwn(string(voiceCut))))
+	default:
+		p.blocks = append(p.blocks, b)
+		p.size += size
+	}
+}
+
+// words returns the whole page as top-level text.
+func (p *page) words() string {
+	texts := pack(p.text, maxTopLevel-100)
+	switch len(texts) {
+	case 0:
+		return string(voiceEmpty)
+	case 1:
+		return texts[0]
+	}
+	return texts[0] + "\n" + string(voiceCut)
+}
+
+// stamp gives the first block its id, by which the message can be found again,
+// and every other block without one an id of its own, so that two renderings of
+// one card are the same bytes.
+func (p *page) stamp(marker string) {
+	for i, b := range p.blocks {
+		id := marker
+		if i > 0 {
+			id += ":" + strconv.Itoa(i)
+		}
+		switch b := b.(type) {
+		case *slack.HeaderBlock:
+			b.BlockID = orElse(b.BlockID, id)
+		case *slack.SectionBlock:
+			b.BlockID = orElse(b.BlockID, id)
+		case *slack.ContextBlock:
+			b.BlockID = orElse(b.BlockID, id)
+		case *slack.DividerBlock:
+			b.BlockID = orElse(b.BlockID, id)
+		}
+	}
+}
+
+func orElse(s, other string) string {
+	if s != "" {
+		return s
+	}
+	return other
+}
+
+// mrkdwn makes a text object. Verbatim keeps Slack from linking addresses and
+// names that merely stand in the text.
+func mrkdwn(s string) *slack.TextBlockObject {
+	return slack.NewTextBlockObject(slack.MarkdownType, s, false, true)
+}
+
+func plainText(s string, limit int) *slack.TextBlockObject {
+	return slack.NewTextBlockObject(slack.PlainTextType, label(s, limit), false, false)
+}
