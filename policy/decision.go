@@ -38,6 +38,8 @@ type Decision struct {
 	Reasons     []string // each step of the way: which rule, which fact, from where
 	Warnings    []Text   // what a person must hear besides the steps
 	Remediation *Remediation
+	Facts       []Fact  // what it was made from: the strongest claim for each name, inferred ones included
+	Policy      Version // which policy decided, for every outcome
 }
 
 // A Need is the one thing to be asked next.

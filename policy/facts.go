@@ -126,3 +126,25 @@ func (f Facts) Best() []Fact {
 	}
 	return out
 }
+
+// Facts that are neither asked for nor looked up, but kept because a decision
+// needs to know them.
+const (
+	HandedOff FactName = "handoff"    // who handed the violation over: assist-sg-update
+	CloudWord FactName = "cloud_word" // a stated cloud that may mean two things, as stated; never taken for a cloud
+)
+
+// Words returns what people call the fact.
+func (n FactName) Words() string {
+	if words, ok := factWords[n]; ok {
+		return words
+	}
+	return string(n)
+}
+
+var factWords = map[FactName]string{
+	Violated: "violation", PartyFact: "party", AppTenant: "app tenant", SGOwner: "SG owner tenant", AppCloud: "app cloud",
+	Option: "option", Plane: "plane", AppID: "app id", AppName: "app", AppAuthor: "authority", OwnerOrg: "owner organisation",
+	CertCloud: "certificate cloud", CertTenant: "certificate tenant", VaultURI: "vault", Vault: "store", SubjectName: "subject name",
+	Thumbprint: "thumbprint", FoundBy: "found by", DueDate: "due", HandedOff: "handed over by", CloudWord: "unclear cloud",
+}

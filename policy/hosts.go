@@ -1,0 +1,135 @@
+package policy
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// A host is a row of clouds.csv: a host name, or with a dot in front the end of
+// one, and what it proves.
+type host struct {
+	name  string
+	cloud Cloud
+	kind  string // vault, hsm, login, graph, portal, arm, retired
+	note  string // why a retired host proves nothing
+}
+
+// find returns the row that a host name matches: the same name, or for a suffix
+// the same end after at least one whole label. "x.vault.azure.net" matches
+// ".vault.azure.net"; "vault.azure.net", "xvault.azure.net" and
+// "x.vault.azure.net.evil.example" do not.
+func (p *Policy) findHost(name string) (host, bool) {
+	if name == "" {
+		return host{}, false
+	}
+	for _, h := range p.hosts {
+		if name == h.name || h.name[0] == '.' && len(name) > len(h.name) && strings.HasSuffix(name, h.name) {
+			return h, true
+		}
+	}
+	return host{}, false
+}
+
+// isVault reports whether keys live at the host.
+func (h host) isVault() bool { return h.kind == "vault" || h.kind == "hsm" }
+
+// isAuthority reports whether the host shows which cloud an app signs in to.
+func (h host) isAuthority() bool {
+	return h.kind == "login" || h.kind == "graph" || h.kind == "portal" || h.kind == "arm"
+}
+
+// why is the sentence that goes with a fact inferred from the host.
+func (h host) why(what string) string {
+	if h.name[0] == '.' {
+		return fmt.Sprintf("the %s ends in %s", what, h.name)
+	}
+	return fmt.Sprintf("the %s is %s", what, h.name)
+}
+
+// hostOf returns the host name of an address, in lower case, or "" if there is
+// none. The address may come without its scheme. Only http and https count, and
+// only names of letters, digits, dots and dashes: what is left of an @ and what
+// is written in other alphabets is never taken for the host.
+func hostOf(address string) string {
+	u, ok := parseAddress(address)
+	if !ok {
+		return ""
+	}
+	name := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	if len(name) > 253 || !strings.Contains(name, ".") {
+		return ""
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 || strings.ContainsFunc(label, func(r rune) bool {
+			return r != '-' && (r < 'a' || r > 'z') && (r < '0' || r > '9')
+		}) {
+			return ""
+		}
+	}
+	return name
+}
+
+// address returns an address as it was given, without what may be a secret: a
+// user, a query, a fragment. It returns "" for what is no address.
+func address(given string) string {
+	u, ok := parseAddress(given)
+	if !ok {
+		return ""
+	}
+	u.User, u.RawQuery, u.Fragment, u.RawFragment, u.ForceQuery = nil, "", "", "", false
+	out := u.String()
+	if !strings.Contains(given, "://") {
+		out = strings.TrimPrefix(out, "https://")
+	}
+	return clean(out)
+}
+
+func parseAddress(s string) (*url.URL, bool) {
+	s = strings.TrimSpace(s)
+	if len(s) > 2048 || strings.ContainsAny(s, " \t\r\n\\") {
+		return nil, false
+	}
+	if !strings.Contains(s, "://") {
+		s = "https://" + s
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" {
+		return nil, false
+	}
+	return u, true
+}
+
+// loadHosts reads clouds.csv.
+func (l *loader) loadHosts() {
+	const file = "clouds.csv"
+	kinds := []string{"vault", "hsm", "login", "graph", "portal", "arm", "retired"}
+	seen := map[string]int{}
+	for _, r := range l.records(file, "host", "cloud", "kind", "note") {
+		h := host{name: strings.ToLower(r.cells["host"]), kind: r.cells["kind"], note: r.cells["note"]}
+		switch {
+		case hostOf(strings.TrimPrefix(h.name, ".")) != strings.TrimPrefix(h.name, ".") || h.name == "":
+			l.wrong(file, r.line, fmt.Sprintf("%q is not a host name", r.cells["host"]), "write a name such as login.microsoftonline.us, or .vault.azure.net for every name below it")
+			continue
+		case seen[h.name] > 0:
+			l.wrong(file, r.line, fmt.Sprintf("host %q is already there on line %d", h.name, seen[h.name]), "remove one of the lines")
+			continue
+		case !slices.Contains(kinds, h.kind):
+			l.wrong(file, r.line, fmt.Sprintf("unknown kind %q", h.kind), "the kinds are "+strings.Join(kinds, ", "))
+			continue
+		case h.kind == "retired" && h.note == "":
+			l.wrong(file, r.line, "a retired host needs a note", "say why it proves nothing")
+			continue
+		}
+		seen[h.name] = r.line
+		if h.kind != "retired" {
+			cloud, ok := l.cloud(r, r.cells["cloud"])
+			if !ok {
+				continue
+			}
+			h.cloud = cloud
+		}
+		l.p.hosts = append(l.p.hosts, h)
+	}
+}

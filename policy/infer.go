@@ -1,0 +1,299 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Infer reads a violation: what it says, each claim with its source, and what
+// follows from that by the rules of the policy. What it cannot make sure of is
+// not a fact: a vault's cloud says nothing about the app's (Azure Government
+// apps may sign in to Public), "Gallatin" alone is no cloud, and the owner id
+// of Microsoft's own tenant does not make an app first-party.
+func (p *Policy) Infer(v Violation) Facts {
+	var f Facts
+	say := func(name FactName, value string, why string) {
+		if value != "" {
+			f = append(f, Fact{Name: name, Value: value, From: FromAlert, Why: why})
+		}
+	}
+	p.inferTitle(v, say)
+	p.inferApp(v.App, say)
+	p.inferCredential(v.Cred, say)
+	say(FoundBy, clean(v.Source.System), "the feed that found it")
+	if !v.Due.IsZero() {
+		say(DueDate, v.Due.UTC().Format(time.RFC3339), "the due date in the alert")
+	}
+	f = p.inferHandoff(v.Handoff, f)
+	f = p.inferTenantIDs(v, f)
+	return p.derive(f)
+}
+
+type sayFunc = func(name FactName, value, why string)
+
+// inferTitle finds the title's row, or that of the control the violation is a
+// finding against: some feeds carry a rule's name where others have the title.
+func (p *Policy) inferTitle(v Violation, say sayFunc) {
+	stated := clean(v.Title)
+	if t, ok := p.titles.find(stated); ok {
+		say(Violated, t.Text, "the title in the alert")
+		return
+	}
+	for _, control := range []string{v.Control.ID, v.Control.Name} {
+		if t, ok := p.titles.find(clean(control)); ok {
+			why := "the control in the alert"
+			if stated != "" {
+				why = fmt.Sprintf("the control in the alert, whose title is %q", stated)
+			}
+			say(Violated, t.Text, why)
+			return
+		}
+	}
+	say(Violated, stated, "the title in the alert; no row of the title table has it")
+}
+
+func (p *Policy) inferApp(a App, say sayFunc) {
+	if id := strings.ToLower(clean(a.AppID)); isGUID(id) {
+		say(AppID, id, "the app id in the alert")
+	}
+	say(AppName, clean(a.DisplayName), "the app's name in the alert")
+	if party, ok := p.words.canonical(PartyFact, a.Party); ok {
+		say(PartyFact, party, "the party in the alert")
+	}
+	say(AppTenant, p.tenantName(a.TenantName), "the app's tenant in the alert")
+	say(SGOwner, p.tenantName(a.SGOwnerTenant), "the SG owner's tenant in the alert")
+	p.inferCloud(AppCloud, a.Cloud, "the app's cloud in the alert", say)
+	if hostOf(a.Authority) != "" {
+		say(AppAuthor, address(a.Authority), "the address in the alert that the app signs in to")
+	}
+	if org := strings.ToLower(cmp.Or(clean(a.OwnerOrg), clean(a.TenantID))); isGUID(org) {
+		why := "the app's owner organisation in the alert"
+		if p.hintOwners[org] {
+			why += "; it hints at a first-party app and does not prove it"
+		}
+		say(OwnerOrg, org, why)
+	}
+}
+
+func (p *Policy) inferCredential(c Credential, say sayFunc) {
+	if hostOf(c.Store.URI) != "" {
+		say(VaultURI, address(c.Store.URI), "the vault in the alert")
+	}
+	if store, ok := p.words.canonical(Vault, c.Store.Type); ok {
+		say(Vault, store, "the store's type in the alert")
+	}
+	say(CertTenant, p.tenantName(c.Store.TenantName), "the vault's tenant in the alert")
+	p.inferCloud(CertCloud, c.Store.Cloud, "the vault's cloud in the alert", say)
+	say(SubjectName, clean(c.SubjectName), "the certificate's subject in the alert")
+	if t, ok := thumbprint(c.Thumbprint); ok {
+		say(Thumbprint, t, "the thumbprint in the alert")
+	}
+}
+
+// inferCloud takes a stated cloud word, unless it may mean two things.
+func (p *Policy) inferCloud(name FactName, word, why string, say sayFunc) {
+	word = clean(word)
+	if cloud, ok := p.words.canonical(name, word); ok {
+		say(name, cloud, why)
+	} else if means, ok := p.words.ambiguous[key(word)]; ok && name == AppCloud {
+		say(CloudWord, word, "it may mean "+means)
+	}
+}
+
+// tenantName returns a tenant's name as the tables spell it, or as stated.
+func (p *Policy) tenantName(word string) string {
+	word = clean(word)
+	if word == "" {
+		return ""
+	}
+	name, err := p.Canonical(AppTenant, word)
+	if err != nil {
+		return word
+	}
+	return name
+}
+
+// inferHandoff takes what assist-sg-update passes on (seed 000, "Cert-Move
+// Option for SG Scenarios"). What was confirmed there is not asked again.
+func (p *Policy) inferHandoff(h Handoff, f Facts) Facts {
+	from := clean(h.From)
+	if from == "" {
+		return f
+	}
+	hand := func(name FactName, value, why string) {
+		f = f.With(Fact{Name: name, Value: value, From: FromHandoff, Why: why})
+	}
+	hand(HandedOff, from, "the violation was handed over by "+from)
+	switch h.Option {
+	case 1:
+		hand(Option, "update-sg", from+" chose its option 1: update the security group")
+	case 2:
+		hand(Option, "move-cert", from+" chose its option 2: move the certificate")
+	}
+	by := "confirmed before " + from + " handed it over"
+	if who := clean(h.ConfirmedBy); who != "" {
+		by = "confirmed by " + who + " before " + from + " handed it over"
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.Confirmed)) {
+		fact, ok := handedFacts[key(name)]
+		if !ok || fact == Option && h.Option != 0 {
+			continue
+		}
+		if value, err := p.Canonical(fact, h.Confirmed[name]); err == nil {
+			hand(fact, value, by)
+		} else if fact == AppCloud && p.words.ambiguous[key(h.Confirmed[name])] != "" {
+			hand(CloudWord, clean(h.Confirmed[name]), "it may mean "+p.words.ambiguous[key(h.Confirmed[name])])
+		}
+	}
+	return f
+}
+
+// handedFacts are the names a hand-over may confirm facts under, as keys. Its
+// bare "cloud" is the app's. A bare target tenant is left out: the 1P table is
+// not keyed by it.
+var handedFacts = map[string]FactName{
+	"violation": Violated, "title": Violated, "violationtitle": Violated,
+	"party": PartyFact, "option": Option, "plane": Plane,
+	"apptenant": AppTenant,
+	"sgowner":   SGOwner, "sgownertenant": SGOwner, "app.sgownertenant": SGOwner,
+	"cloud": AppCloud, "appcloud": AppCloud, "app.cloud": AppCloud,
+	"appid": AppID, "appname": AppName, "appdisplayname": AppName, "displayname": AppName,
+	"vaulturi": VaultURI, "store": Vault, "certcloud": CertCloud, "certtenant": CertTenant,
+	"subjectname": SubjectName, "thumbprint": Thumbprint,
+}
+
+// inferTenantIDs names the tenants whose ids the deployment knows.
+func (p *Policy) inferTenantIDs(v Violation, f Facts) Facts {
+	name := func(fact FactName, id, what string) {
+		id = strings.ToLower(clean(id))
+		if entry, ok := p.tenants[id]; ok {
+			f = f.With(Fact{Name: fact, Value: entry.Name, From: FromInference, Why: fmt.Sprintf("%s %s is %s in the tenant map", what, id, entry.describe())})
+		}
+	}
+	name(AppTenant, v.App.TenantID, "the app's tenant id")
+	name(CertTenant, v.Cred.Store.TenantID, "the vault's tenant id")
+	return f
+}
+
+func (e TenantEntry) describe() string {
+	if e.NonProd {
+		return e.Name + ", a non-production tenant,"
+	}
+	return e.Name
+}
+
+// named returns the tenant map's entry for a name.
+func (p *Policy) named(name string) (TenantEntry, bool) {
+	if name == "" {
+		return TenantEntry{}, false
+	}
+	for _, e := range p.tenants {
+		if e.Name == name {
+			return e, true
+		}
+	}
+	return TenantEntry{}, false
+}
+
+// derive adds what follows from the claims, whoever made them, and returns a
+// new set. Deriving twice changes nothing; a derived claim is made anew each
+// time, so that it follows the fact it came from when that is changed.
+func (p *Policy) derive(f Facts) Facts {
+	out := make(Facts, 0, len(f)+6)
+	for _, c := range f {
+		if c.Name == PartyFact && c.From == FromTitle {
+			continue
+		}
+		if value, ok := p.accept(c.Name, c.Value); ok {
+			c.Value = value
+			out = append(out, c)
+		}
+	}
+	infer := func(name FactName, value string, from Source, why string) {
+		claim := Fact{Name: name, Value: value, From: from, Why: why}
+		i := slices.IndexFunc(out, func(o Fact) bool { return o.Name == name && o.From == from })
+		if i >= 0 {
+			out[i] = claim
+		} else {
+			out = append(out, claim)
+		}
+	}
+	if title, ok := out.Get(Violated); ok && saysFirstParty(title.Value) {
+		infer(PartyFact, string(FirstParty), FromTitle, "the title says 1P")
+	}
+	if by, ok := out.Get(HandedOff); ok {
+		if _, said := out.Claim(PartyFact, FromHandoff); !said {
+			infer(PartyFact, string(FirstParty), FromHandoff, by.Value+" hands over first-party apps only")
+		}
+	}
+	p.deriveOwner(out, infer)
+	p.deriveClouds(out, infer)
+	return out
+}
+
+// accept returns a fact's value as the tables spell it. Where only certain
+// values make sense and this is none of them, the claim says nothing: whoever
+// reads words for people uses Canonical or Match and says so.
+func (p *Policy) accept(name FactName, value string) (string, bool) {
+	switch name {
+	case PartyFact, AppCloud, CertCloud, Option, Plane, Vault:
+		if name == CertCloud {
+			name = AppCloud
+		}
+		if slices.Contains(p.words.values[name], value) {
+			return value, true
+		}
+		return p.words.canonical(name, value)
+	case AppTenant, SGOwner, CertTenant:
+		if _, ok := p.tables.byTenant[value]; ok {
+			return value, true
+		}
+		return p.tenantName(value), true
+	case AppID, OwnerOrg:
+		return value, isGUID(value)
+	case Thumbprint:
+		if _, ok := thumbprint(value); !ok {
+			return "", false
+		}
+	}
+	return value, value != ""
+}
+
+type inferFunc = func(name FactName, value string, from Source, why string)
+
+// deriveOwner draws on the organisation that owns the app.
+func (p *Policy) deriveOwner(f Facts, infer inferFunc) {
+	org := f.Value(OwnerOrg)
+	if org == "" {
+		return
+	}
+	if p.firstPartyOwners[org] {
+		infer(PartyFact, string(FirstParty), FromInference, "the app belongs to organisation "+org+", which owns Microsoft's first-party apps")
+	}
+	if entry, ok := p.tenants[org]; ok {
+		if _, said := f.Claim(AppTenant, FromInference); !said {
+			infer(AppTenant, entry.Name, FromInference, fmt.Sprintf("the app's owner organisation %s is %s in the tenant map", org, entry.describe()))
+		}
+	}
+}
+
+// deriveClouds draws on addresses. The vault's says where the certificate is,
+// the authority's where the app is; neither says anything about the other.
+func (p *Policy) deriveClouds(f Facts, infer inferFunc) {
+	if entry, ok := p.named(f.Value(CertTenant)); ok {
+		infer(CertCloud, string(entry.Cloud), FromInference, fmt.Sprintf("the vault's tenant %s is in %s", entry.Name, entry.Cloud))
+	}
+	if h, ok := p.findHost(hostOf(f.Value(VaultURI))); ok && h.isVault() {
+		infer(CertCloud, string(h.cloud), FromInference, h.why("vault's host"))
+		if h.kind == "vault" {
+			infer(Vault, "KV", FromInference, "the address is a Key Vault's")
+		}
+	}
+	if h, ok := p.findHost(hostOf(f.Value(AppAuthor))); ok && h.isAuthority() {
+		infer(AppCloud, string(h.cloud), FromInference, h.why("app's "+h.kind+" host"))
+	}
+}

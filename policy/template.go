@@ -1,0 +1,305 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// A template is prose with blanks: runs of spans, each of which may depend on
+// conditions. It is made when the policy is loaded and only read afterwards.
+type template []piece
+
+// A piece begins a paragraph, a bullet or a block, or goes on with one.
+type piece struct {
+	group int // pieces of one paragraph or bullet share it
+	kind  SpanKind
+	when  conditions
+	spans []blankSpan
+}
+
+// A blankSpan is a span that may have blanks in it.
+type blankSpan struct {
+	kind  SpanKind
+	parts []part
+	link  *linkDef
+}
+
+// A part is literal words or a blank.
+type part struct {
+	words string
+	blank blank
+}
+
+// numbered is a line and its number in the file.
+type numbered struct {
+	n    int
+	text string
+}
+
+// template parses lines of a playbook. settled says that a policy row is always
+// there; given are conditions that hold for all of it.
+func (r *playbookReader) template(lines []numbered, settled bool, given conditions) template {
+	var out template
+	group, open := 0, false
+	var pending conditions
+	for i := 0; i < len(lines); i++ {
+		text := strings.TrimSpace(lines[i].text)
+		if text == "" {
+			open = false
+			continue
+		}
+		when, rest := r.conditional(lines[i].n, text)
+		p := piece{when: slices.Concat(pending, when)}
+		switch {
+		case rest == "" && len(when) > 0:
+			pending = when
+			continue
+		case strings.HasPrefix(rest, "```"):
+			group++
+			var code []string
+			for i++; i < len(lines) && strings.TrimSpace(lines[i].text) != "```"; i++ {
+				code = append(code, lines[i].text)
+			}
+			if i == len(lines) {
+				r.wrong(lines[i-1].n, "the block does not end", "close it with a line ```")
+			}
+			p.kind = Block
+			p.spans = []blankSpan{{kind: Block, parts: r.parts(lines[min(i, len(lines)-1)].n, strings.Join(code, "\n"))}}
+			open = false
+		case strings.HasPrefix(rest, "- "):
+			group++
+			open = true
+			p.kind, p.spans = Bullet, r.inline(lines[i].n, strings.TrimPrefix(rest, "- "))
+		default:
+			if !open {
+				group++
+				open = true
+				p.kind = Break
+			}
+			p.spans = r.inline(lines[i].n, rest)
+		}
+		pending = nil
+		p.group = group
+		if p.kind == Plain { // goes on with what the group began
+			p.kind = out[len(out)-1].kind
+		}
+		r.guard(lines[min(i, len(lines)-1)].n, p, settled, given)
+		out = append(out, p)
+	}
+	return out
+}
+
+// conditional cuts "when a=b, c=d: rest".
+func (r *playbookReader) conditional(line int, text string) (conditions, string) {
+	after, ok := strings.CutPrefix(text, "when ")
+	if !ok {
+		return nil, text
+	}
+	conds, rest, ok := strings.Cut(after, ":")
+	if !ok || !strings.Contains(conds, "=") {
+		return nil, text
+	}
+	return r.l.conditions(r.file, line, conds), strings.TrimSpace(rest)
+}
+
+// inline parses **stress**, `code`, [words](link:key) and {blanks}. Within
+// stress only our own words may be filled in, because whoever shows it does not
+// look for formatting there.
+func (r *playbookReader) inline(line int, text string) []blankSpan {
+	var out []blankSpan
+	plain := func(s string) {
+		for _, p := range r.parts(line, s) {
+			kind := Plain
+			if p.blank != noBlank && blanks[p.blank].outside {
+				kind = Value
+			}
+			if n := len(out); n > 0 && kind == Plain && out[n-1].kind == Plain {
+				out[n-1].parts = append(out[n-1].parts, p)
+			} else {
+				out = append(out, blankSpan{kind: kind, parts: []part{p}})
+			}
+		}
+	}
+	for text != "" {
+		i := strings.IndexAny(text, "*`[")
+		if i < 0 {
+			plain(text)
+			break
+		}
+		span, length := r.marked(line, text[i:])
+		if length == 0 {
+			plain(text[:i+1])
+			text = text[i+1:]
+			continue
+		}
+		plain(text[:i])
+		out = append(out, span)
+		text = text[i+length:]
+	}
+	return out
+}
+
+// marked parses one marked run at the beginning of text, and returns how long
+// it is; 0 when nothing is marked here.
+func (r *playbookReader) marked(line int, text string) (blankSpan, int) {
+	switch {
+	case strings.HasPrefix(text, "**"):
+		if end := strings.Index(text[2:], "**"); end > 0 {
+			parts := r.parts(line, text[2:2+end])
+			for _, p := range parts {
+				if p.blank != noBlank && blanks[p.blank].outside {
+					r.wrong(line, fmt.Sprintf("{%s} cannot be stressed, since its value comes from outside", blanks[p.blank].name), "take it out of the ** **")
+				}
+			}
+			return blankSpan{kind: Bold, parts: parts}, end + 4
+		}
+	case strings.HasPrefix(text, "`"):
+		if end := strings.IndexByte(text[1:], '`'); end > 0 {
+			return blankSpan{kind: Code, parts: r.parts(line, text[1:1+end])}, end + 2
+		}
+	case strings.HasPrefix(text, "["):
+		words, rest, ok := strings.Cut(text[1:], "](link:")
+		if !ok || strings.ContainsAny(words, "[]") {
+			break
+		}
+		name, _, ok := strings.Cut(rest, ")")
+		if !ok {
+			break
+		}
+		def, known := r.l.p.links[name]
+		if !known {
+			r.wrong(line, fmt.Sprintf("unknown link key %q", name), "add it to links.csv, or correct it")
+			def = &linkDef{where: name}
+		}
+		return blankSpan{kind: Linked, parts: []part{{words: words}}, link: def}, len(words) + len(name) + len("[](link:)")
+	}
+	return blankSpan{}, 0
+}
+
+// parts cuts words at {blanks}. Braces that hold anything but a name are words
+// (a query has such).
+func (r *playbookReader) parts(line int, s string) []part {
+	var out []part
+	for s != "" {
+		i := strings.IndexByte(s, '{')
+		if i < 0 {
+			return append(out, part{words: s})
+		}
+		name, rest, ok := strings.Cut(s[i+1:], "}")
+		if !ok || name == "" || strings.ContainsFunc(name, func(c rune) bool { return c != '-' && (c < 'a' || c > 'z') }) {
+			out = append(out, part{words: s[:i+1]})
+			s = s[i+1:]
+			continue
+		}
+		if i > 0 {
+			out = append(out, part{words: s[:i]})
+		}
+		b := slices.IndexFunc(blanks[:], func(d blankDef) bool { return d.name == name })
+		if b < 1 {
+			r.wrong(line, fmt.Sprintf("unknown blank {%s}", name), "the blanks are "+blankNames())
+		} else {
+			out = append(out, part{blank: blank(b)})
+		}
+		s = rest
+	}
+	return out
+}
+
+// guard checks that no blank of a piece can stay open: one that is not always
+// known must stand under the condition that it is.
+func (r *playbookReader) guard(line int, p piece, settled bool, given conditions) {
+	for _, s := range p.spans {
+		for _, part := range s.parts {
+			need := blanks[part.blank].need
+			if part.blank == noBlank || need == (condition{}) || settled && need.on == onRow {
+				continue
+			}
+			if !slices.ContainsFunc(slices.Concat(given, p.when), func(c condition) bool { return c.on == need.on && c.is == need.is }) {
+				r.wrong(line, fmt.Sprintf("blank {%s} may have nothing to fill in here", blanks[part.blank].name),
+					fmt.Sprintf("put the line under “when %s=%s: ”", conditionNames[need.on], need.is))
+			}
+		}
+	}
+}
+
+// A condition holds when what it is on has one of its values, which are
+// written with | between them.
+type condition struct {
+	on on
+	is string
+}
+
+type conditions []condition
+
+// on is what a condition can be on.
+type on int
+
+const (
+	onStore on = iota
+	onParty
+	onHandoff
+	onOwnerDiffers
+	onSubject
+	onAppID
+	onThumbprint
+	onVault
+	onSource
+	onGoverned
+	onRow
+	onExpired
+	onOption
+	conditionCount
+)
+
+var conditionNames = [conditionCount]string{"store", "party", "handoff", "owner-differs", "subject", "app-id", "thumbprint", "vault", "source", "governed", "row", "expired", "option"}
+
+var conditionValues = [conditionCount][]string{
+	onStore: {"KV", "dSMS", "unknown"}, onParty: {"1P", "3P", "unknown"}, onHandoff: {"yes", "no"}, onOwnerDiffers: {"yes", "no"},
+	onSubject: {"known", "unknown"}, onAppID: {"known", "unknown"}, onThumbprint: {"known", "unknown"}, onVault: {"known", "unknown"},
+	onSource: {"s360", "other"}, onGoverned: {"yes", "no"}, onRow: {"yes", "no"}, onExpired: {"yes", "no"}, onOption: {"A", "B", "1", "2", "3"},
+}
+
+// hold reports whether all conditions hold.
+func (c conditions) hold(v *values) bool {
+	for _, one := range c {
+		got, ok := v.state[one.on], false
+		for is := range strings.SplitSeq(one.is, "|") {
+			ok = ok || is == got
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// conditions reads "store=KV|unknown, party=1P".
+func (l *loader) conditions(file string, line int, text string) conditions {
+	var out conditions
+	for one := range strings.SplitSeq(text, ",") {
+		one = strings.TrimSpace(one)
+		if one == "" {
+			continue
+		}
+		name, is, _ := strings.Cut(one, "=")
+		i := slices.Index(conditionNames[:], name)
+		if i < 0 {
+			l.wrong(file, line, fmt.Sprintf("unknown condition %q", name), "conditions are on "+strings.Join(conditionNames[:], ", "))
+			continue
+		}
+		for value := range strings.SplitSeq(is, "|") {
+			if !slices.Contains(conditionValues[i], value) {
+				l.wrong(file, line, fmt.Sprintf("condition %s cannot be %q", name, value), "it is "+oneOf(conditionValues[i]))
+			}
+		}
+		out = append(out, condition{on(i), is})
+	}
+	return out
+}
+
+// sortedFiles returns the names of files in a folder, in order.
+func sortedFiles(files map[string][]byte, folder string) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(files)), func(name string) bool { return !strings.HasPrefix(name, folder) })
+}

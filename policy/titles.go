@@ -1,0 +1,96 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A Title is one row of the title table: a violation title and whose it is.
+type Title struct {
+	Text     string   // as its source writes it
+	Class    string   // what is to be done about it, see the class constants
+	Scenario Scenario // "" for a title that is none of our scenarios
+	Offered  bool     // shown as a choice when nobody gave a title
+	Hint     string   // one line about it
+}
+
+// Classes of titles. A class that is none of ours names the guide that owns it.
+const (
+	classTenant   = "tenant-mismatch"
+	classCloud    = "cloud-mismatch"
+	classSG       = "sg-mismatch"
+	classSecrets  = "secrets-only"
+	classRotation = "rotation"
+	classExpired  = "rotation-expired"
+
+	guideAdvanced = "guide-advanced-remediation"
+	assistSG      = "assist-sg-update"
+)
+
+// A titleTable finds titles by their exact normalised text (seed 000, decision
+// tree step 1). A title is never found by its beginning: two of the redirects
+// begin with the whole title of a scenario.
+type titleTable struct {
+	rows  []Title
+	byKey map[string]int
+}
+
+func (t *titleTable) find(title string) (Title, bool) {
+	i, ok := t.byKey[key(title)]
+	if !ok {
+		return Title{}, false
+	}
+	return t.rows[i], true
+}
+
+// Titles returns the title table in its order.
+func (p *Policy) Titles() []Title { return slices.Clone(p.titles.rows) }
+
+// saysFirstParty reports whether a title says 1P: as a word of its own, or as
+// the beginning of "1pApp". "11P", "1PM" and "v1p" do not.
+func saysFirstParty(title string) bool {
+	words := strings.FieldsFunc(title, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	return slices.ContainsFunc(words, func(w string) bool {
+		return strings.EqualFold(w, "1p") || strings.EqualFold(w, "1pApp") || strings.EqualFold(w, "1pApps")
+	})
+}
+
+// loadTitles reads titles.csv.
+func (l *loader) loadTitles() {
+	const file = "titles.csv"
+	classes := []string{classTenant, classCloud, classSG, classSecrets, classRotation, classExpired, guideAdvanced, assistSG}
+	scenarios := []string{"", string(TenantMismatch), string(CloudMismatch), string(SGMismatch), string(SecretsOnly), string(Rotation)}
+	t := &l.p.titles
+	t.byKey = map[string]int{}
+	lines := map[string]int{}
+	for _, r := range l.records(file, "title", "class", "scenario", "offer", "hint") {
+		title := Title{Text: r.cells["title"], Class: r.cells["class"], Scenario: Scenario(r.cells["scenario"]), Offered: r.cells["offer"] == "yes", Hint: r.cells["hint"]}
+		k := key(title.Text)
+		switch {
+		case k == "":
+			l.wrong(file, r.line, "the title is empty", "write the violation's title as its source does")
+		case lines[k] > 0:
+			l.wrong(file, r.line, fmt.Sprintf("title %q is already there on line %d", title.Text, lines[k]), "remove one of the lines; case, spacing and dashes make no difference")
+		case !slices.Contains(classes, title.Class):
+			l.wrong(file, r.line, fmt.Sprintf("unknown class %q", title.Class), "the classes are "+strings.Join(classes, ", "))
+		case !slices.Contains(scenarios, string(title.Scenario)):
+			l.wrong(file, r.line, fmt.Sprintf("unknown scenario %q", title.Scenario), "leave it empty or write one of"+strings.Join(scenarios, " "))
+		case title.Offered && len(title.Text) > 75:
+			l.wrong(file, r.line, "the title is longer than 75 bytes and cannot be offered as a choice", "write no in the column offer; it is still recognised")
+		case utf8.RuneCountInString(title.Hint) > 75 && title.Offered:
+			l.wrong(file, r.line, "the hint is longer than 75 characters", "shorten it")
+		default:
+			lines[k] = r.line
+			t.byKey[k] = len(t.rows)
+			t.rows = append(t.rows, title)
+			l.p.words.alias(Violated, title.Text, title.Text)
+			l.p.words.values[Violated] = append(l.p.words.values[Violated], title.Text)
+		}
+	}
+	if len(t.rows) > 0 && !slices.ContainsFunc(t.rows, func(t Title) bool { return t.Offered }) {
+		l.wrong(file, 1, "no title is offered", "write yes in the column offer of the titles people may choose from")
+	}
+}

@@ -1,0 +1,124 @@
+package policy
+
+import "fmt"
+
+// warn adds what a person must hear besides the outcome: claims that
+// contradict each other, words that were not taken for facts, and signs that
+// the violation is not, or not only, what its title says.
+func (c *course) warn() {
+	c.warnContradictions()
+	c.warnUnclear()
+	c.warnHosts()
+	switch c.d.Scenario {
+	case CloudMismatch:
+		c.warnCloudsAgree()
+		c.warnNonProd()
+	case TenantMismatch:
+		c.warnCloudsDiffer()
+	}
+	if row := c.d.Row; row != nil && row.Table == FirstParty {
+		if owner := c.f.Value(SGOwner); owner != row.Tenant {
+			c.warning(Text{{Kind: Bold, Text: fmt.Sprintf("Target tenant: %s (policy row; SG owner is %s).", row.Tenant, owner)},
+				{Kind: Plain, Text: " The table sends this pair to another tenant than the owner's; the table counts."}})
+		}
+	}
+}
+
+// warnContradictions names both sides where two sources differ. The stronger
+// one was gone by.
+func (c *course) warnContradictions() {
+	for _, name := range []FactName{Violated, PartyFact, AppTenant, SGOwner, AppCloud, CertCloud, CertTenant} {
+		best, _ := c.f.Get(name)
+		for _, source := range precedence {
+			other, ok := c.f.Claim(name, source)
+			if !ok || other.Value == best.Value {
+				continue
+			}
+			c.warning(Text{
+				{Kind: Plain, Text: fmt.Sprintf("Two sources differ on the %s: ", name.Words())}, {Kind: Value, Text: best.Value},
+				{Kind: Plain, Text: " (" + string(best.From) + ": "}, {Kind: Value, Text: best.Why}, {Kind: Plain, Text: ") and "},
+				{Kind: Value, Text: other.Value}, {Kind: Plain, Text: " (" + string(other.From) + ": "}, {Kind: Value, Text: other.Why},
+				{Kind: Plain, Text: "). I go by the first; change it if the second is right."},
+			})
+		}
+	}
+}
+
+// warnUnclear says what was stated and not taken for a fact.
+func (c *course) warnUnclear() {
+	if f, ok := c.f.Get(CloudWord); ok {
+		c.warning(Text{{Kind: Plain, Text: "The cloud was given as "}, {Kind: Value, Text: f.Value},
+			{Kind: Plain, Text: "; "}, {Kind: Value, Text: f.Why}, {Kind: Plain, Text: ". It was not taken for a fact: say the cloud or the tenant by its full name."}})
+	}
+	if f, ok := c.f.Get(OwnerOrg); ok && c.p.hintOwners[f.Value] {
+		if party, known := c.f.Get(PartyFact); !known || party.Value == string(ThirdParty) {
+			c.warning(Text{{Kind: Plain, Text: "The app is owned by organisation "}, {Kind: Code, Text: f.Value},
+				{Kind: Plain, Text: ", Microsoft's own tenant. That hints at a first-party app and does not prove it."}})
+		}
+	}
+}
+
+// warnHosts says what an address could not be used for.
+func (c *course) warnHosts() {
+	if f, ok := c.f.Get(VaultURI); ok {
+		h, known := c.p.findHost(hostOf(f.Value))
+		switch {
+		case !known || !h.isVault() && h.kind != "retired":
+			c.warning(Text{{Kind: Plain, Text: "The vault's address "}, {Kind: Code, Text: f.Value}, {Kind: Plain, Text: " is in no cloud I know, so it says nothing about where the certificate is."}})
+		case h.kind == "retired":
+			c.warning(Text{{Kind: Plain, Text: "The vault's address "}, {Kind: Code, Text: f.Value}, {Kind: Plain, Text: " proves nothing: " + h.note + ". Check where the certificate is now."}})
+		case h.kind == "hsm":
+			c.warning(Text{{Kind: Code, Text: f.Value}, {Kind: Plain, Text: " is a managed HSM. HSM pools cannot hold certificates, only keys: check which vault the certificate is really in."}})
+		}
+		if entry, ok := c.p.named(c.f.Value(CertTenant)); ok && known && h.isVault() && entry.Cloud != h.cloud {
+			c.warning(Text{{Kind: Plain, Text: fmt.Sprintf("The vault's address is in %s and its tenant %s is in %s. One of the two is wrong; check the vault.", h.cloud, entry.Name, entry.Cloud)}})
+		}
+	}
+	if f, ok := c.f.Get(AppAuthor); ok {
+		if h, known := c.p.findHost(hostOf(f.Value)); known && h.kind == "retired" {
+			c.warning(Text{{Kind: Plain, Text: "The app's authority "}, {Kind: Code, Text: f.Value}, {Kind: Plain, Text: " proves nothing: " + h.note + "."}})
+		}
+	}
+}
+
+// warnCloudsAgree doubts a cloud mismatch whose clouds are the same.
+func (c *course) warnCloudsAgree() {
+	app, cert := c.f.Value(AppCloud), c.f.Value(CertCloud)
+	if app == "" || app != cert {
+		return
+	}
+	c.warning(Text{{Kind: Plain, Text: fmt.Sprintf("The clouds agree: the app and the certificate are both in %s, so this looks like a tenant mismatch. If it is, change the violation to “", app)},
+		{Kind: Plain, Text: c.titleOf(classTenant)}, {Kind: Plain, Text: "”."}})
+}
+
+// warnNonProd says that a cloud mismatch is a tenant mismatch too.
+func (c *course) warnNonProd() {
+	if entry, ok := c.p.named(c.f.Value(CertTenant)); ok && entry.NonProd {
+		c.warning(Say(fmt.Sprintf("The old certificate is in %s, a non-production tenant: this is a tenant mismatch as well. The new certificate, made by the row, fixes both.", entry.Name)))
+	}
+}
+
+// warnCloudsDiffer says that a tenant mismatch is a cloud mismatch too.
+func (c *course) warnCloudsDiffer() {
+	app, cert := c.f.Value(AppCloud), c.f.Value(CertCloud)
+	if app == "" || cert == "" || app == cert {
+		return
+	}
+	text := fmt.Sprintf("The old certificate is in %s and the app in %s: this is a cloud mismatch as well.", cert, app)
+	if c.d.Option == "B" {
+		text += " Moving the app to another tenant does not change its cloud; option A fixes both."
+	} else {
+		text += " The new certificate, made by the row, fixes both."
+	}
+	c.warning(Say(text))
+}
+
+// titleOf returns the first offered title of a class.
+func (c *course) titleOf(class string) string {
+	for _, t := range c.p.titles.rows {
+		if t.Class == class && t.Offered {
+			return t.Text
+		}
+	}
+	return class
+}
