@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"maps"
 	"unicode/utf8"
 )
 
@@ -167,10 +168,8 @@ func elementTable() map[string]shape {
 }
 
 func with(base map[string]rule, name string, r rule) map[string]rule {
-	out := map[string]rule{name: r}
-	for k, v := range base {
-		out[k] = v
-	}
+	out := maps.Clone(base)
+	out[name] = r
 	return out
 }
 
@@ -229,12 +228,8 @@ func overflowOption(c *checker, at string, v any) {
 }
 
 func mapWithout(o map[string]any, name string) map[string]any {
-	out := make(map[string]any, len(o))
-	for k, v := range o {
-		if k != name {
-			out[k] = v
-		}
-	}
+	out := maps.Clone(o)
+	delete(out, name)
 	return out
 }
 

@@ -273,8 +273,16 @@ func (w *Workspace) clientState(r *http.Request) (any, error) {
 		"workspace": map[string]any{"id": w.cfg.TeamID, "name": w.cfg.Name, "icon_text": initials(w.cfg.Name)}, "me": me, "users": users,
 		"apps": []any{map[string]any{"id": w.app.ID, "bot_user_id": w.app.BotUserID, "name": w.app.Name, "description": w.app.Description,
 			"home_enabled": !w.app.HomeDisabled, "connected": w.connected(), "via": w.via()}},
-		"commands": commands, "shortcuts": shortcuts, "channels": channels, "seq": w.seq,
+		"modal": top(w.stacks[me]), "commands": commands, "shortcuts": shortcuts, "channels": channels, "seq": w.seq,
 	}, nil
+}
+
+// top is the modal a page has to show again after a reload; nil for none.
+func top(stack []*View) *View {
+	if len(stack) == 0 {
+		return nil
+	}
+	return stack[len(stack)-1]
 }
 
 func initials(name string) string {

@@ -132,7 +132,7 @@ func (w *Workspace) attempt(d *delivery, e *envelope, n int, reason string) ack 
 func (w *Workspace) logDelivery(d *delivery, n int, start time.Time, failure string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.delivered = append(w.delivered, Delivery{Kind: d.kind, Name: d.name, Attempt: n, Took: w.cfg.Now().Sub(start), Failure: failure, Payload: d.payload})
+	w.delivered = keepLast(append(w.delivered, Delivery{Kind: d.kind, Name: d.name, Attempt: n, Took: w.cfg.Now().Sub(start), Failure: failure, Payload: d.payload}))
 	w.touch()
 }
 

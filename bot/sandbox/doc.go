@@ -29,7 +29,7 @@
 // [Workspace.Thread], [Workspace.Ephemerals], [Workspace.Modal], [Workspace.Home] and
 // [Workspace.Toasts]; [Workspace.Await] waits for it without sleeping:
 //
-//	ts, _ := w.Say("U1", "C1", "", "hello <@UBOT>")
+//	ts, _ := w.Say("U1", "C1", "", "@app hello")
 //	err := w.Await(ctx, func() bool { return len(w.Thread("C1", ts)) == 2 })
 //
 // What the app called is in [Workspace.Calls]; what goes wrong on purpose is [Config].Fault.

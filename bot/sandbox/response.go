@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -26,6 +27,7 @@ type responseURL struct {
 }
 
 func (w *Workspace) newResponseURL(u *responseURL) *responseURL {
+	maps.DeleteFunc(w.urls, func(_ string, u *responseURL) bool { return w.cfg.Now().Sub(u.expires) > time.Hour })
 	u.token = token(16)
 	u.expires = w.cfg.Now().Add(responseLife)
 	w.urls[u.token] = u

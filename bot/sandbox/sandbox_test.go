@@ -75,14 +75,6 @@ func soon(t *testing.T) context.Context {
 	return ctx
 }
 
-func must[T any](t *testing.T, v T, err error) T {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
 func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

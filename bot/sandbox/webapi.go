@@ -135,7 +135,7 @@ func (w *Workspace) call(req *request, token string) (reply, *apiError) {
 	if e := w.authorize(m, token); e != nil {
 		return nil, e
 	}
-	if m.token == botToken {
+	if m.token != anyToken {
 		w.base = req.host
 	}
 	if m.scope != "" && !strings.HasPrefix(m.scope, "*") {
@@ -187,8 +187,18 @@ func (w *Workspace) record(c Call) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c.At = w.cfg.Now()
-	w.calls = append(w.calls, c)
+	w.calls = keepLast(append(w.calls, c))
 	w.touch()
+}
+
+const logKept = 20_000 // calls and deliveries a test can look back on; a demo may run for weeks
+
+// keepLast forgets the older half of a log that has grown too long.
+func keepLast[T any](log []T) []T {
+	if len(log) > logKept {
+		return slices.Clone(log[logKept/2:])
+	}
+	return log
 }
 
 func writeReply(rw http.ResponseWriter, out reply, failed *apiError) {
@@ -253,7 +263,11 @@ func readArgs(rw http.ResponseWriter, r *http.Request) (args, string, *apiError)
 		}
 		return a, token, nil // a token in a JSON body does not count
 	case kind == "application/x-www-form-urlencoded" || kind == "multipart/form-data":
-		if err := r.ParseMultipartForm(maxRequest); err != nil && !errors.Is(err, http.ErrNotMultipart) {
+		parse := r.ParseForm
+		if kind == "multipart/form-data" {
+			parse = func() error { return r.ParseMultipartForm(maxRequest) }
+		}
+		if parse() != nil {
 			return a, token, refuse("invalid_form_data")
 		}
 		for k, v := range r.PostForm {

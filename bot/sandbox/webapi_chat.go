@@ -308,7 +308,7 @@ func (w *Workspace) own(r *request, denied string) (*channel, *Message, *apiErro
 		return nil, nil, refuse("channel_not_found")
 	}
 	_, m := c.find(r.args.str("ts"))
-	if m == nil {
+	if m == nil || m.Subtype == "tombstone" {
 		return nil, nil, refuse("message_not_found")
 	}
 	if m.BotID != w.app.BotID {
@@ -368,6 +368,12 @@ func (w *Workspace) deleteMessage(r *request) (reply, *apiError) {
 func (w *Workspace) remove(c *channel, m *Message) {
 	i, found := c.find(m.TS)
 	if found == nil {
+		return
+	}
+	if m.ReplyCount > 0 { // a thread outlives its root
+		w.replace(c, &Message{Type: m.Type, Subtype: "tombstone", TS: m.TS, User: "USLACKBOT", Team: m.Team, Text: "This message was deleted.",
+			ThreadTS: m.ThreadTS, ReplyCount: m.ReplyCount, ReplyUsers: m.ReplyUsers, ReplyUsersCount: m.ReplyUsersCount, LatestReply: m.LatestReply})
+		w.emitChange(c, "message_deleted", m, nil)
 		return
 	}
 	c.messages = slices.Delete(slices.Clone(c.messages), i, i+1)

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"encoding/base64"
 	"maps"
 	"slices"
 	"strings"
@@ -162,7 +163,7 @@ func (w *Workspace) conversationsHistory(r *request) (reply, *apiError) {
 		return m.ThreadTS == "" || m.ThreadTS == m.TS || m.Subtype == "thread_broadcast"
 	})
 	slices.Reverse(roots) // newest first
-	return w.messagePage(roots, r.args)
+	return w.messagePage(roots, r.args, true)
 }
 
 func (w *Workspace) conversationsReplies(r *request) (reply, *apiError) {
@@ -183,7 +184,7 @@ func (w *Workspace) conversationsReplies(r *request) (reply, *apiError) {
 	if _, root := c.find(ts); root != nil {
 		replies = append([]*Message{root}, replies...)
 	}
-	return w.messagePage(replies, r.args)
+	return w.messagePage(replies, r.args, false)
 }
 
 // readable finds a channel whose messages the bot may read.
@@ -226,7 +227,22 @@ func (w *Workspace) window(c *channel, a args, want func(*Message) bool) []*Mess
 	return out
 }
 
-func (w *Workspace) messagePage(all []*Message, a args) (reply, *apiError) {
+// messagePage cuts one page out of messages in the order they are given. Its cursor is the last
+// timestamp of the page before, so messages that arrive between two calls shift nothing.
+func (w *Workspace) messagePage(all []*Message, a args, newestFirst bool) (reply, *apiError) {
+	if c := a.str("cursor"); c != "" {
+		raw, err := base64.StdEncoding.DecodeString(c)
+		last, ok := strings.CutPrefix(string(raw), "next_ts:")
+		if err != nil || !ok || !validTS(last) {
+			return nil, refuse("invalid_cursor")
+		}
+		all = slices.DeleteFunc(all, func(m *Message) bool {
+			order := compareTS(m.TS, last)
+			return newestFirst && order >= 0 || !newestFirst && order <= 0
+		})
+		a = maps.Clone(a)
+		delete(a, "cursor")
+	}
 	part, next, e := page(all, a, 1000)
 	if e != nil {
 		return nil, e
@@ -241,7 +257,8 @@ func (w *Workspace) messagePage(all []*Message, a args) (reply, *apiError) {
 	}
 	done := reply{"messages": out, "has_more": next != "", "pin_count": 0}
 	if next != "" {
-		done["response_metadata"] = map[string]any{"next_cursor": next}
+		cursor := base64.StdEncoding.EncodeToString([]byte("next_ts:" + part[len(part)-1].TS))
+		done["response_metadata"] = map[string]any{"next_cursor": cursor}
 	}
 	return done, nil
 }

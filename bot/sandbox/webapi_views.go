@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ type trigger struct {
 
 // newTrigger makes a trigger_id in Slack's shape: three parts with dots.
 func (w *Workspace) newTrigger(user, view string) string {
+	maps.DeleteFunc(w.triggers, func(_ string, t *trigger) bool { return w.cfg.Now().Sub(t.expires) > time.Hour })
 	id := w.serial("1") + "." + strings.TrimPrefix(w.cfg.TeamID, "T") + "." + token(8)
 	w.triggers[id] = &trigger{user: user, view: view, expires: w.cfg.Now().Add(triggerLife)}
 	return id
