@@ -77,6 +77,9 @@ type round struct {
 
 // start begins every delivery that may go out now and returns when to look again.
 func (r *round) start(ctx context.Context) (next time.Time, err error) {
+	if len(r.busy) == atOnce {
+		return next, nil // one that ends makes Run look again
+	}
 	now := r.bot.Now()
 	ready, next, err := r.bot.Store.Due(ctx, now)
 	if err != nil {
@@ -87,7 +90,7 @@ func (r *round) start(ctx context.Context) (next time.Time, err error) {
 			continue
 		}
 		if len(r.busy) == atOnce {
-			break // one that ends makes Run look again
+			break
 		}
 		r.busy[d.Line] = true
 		r.wait.Add(1)

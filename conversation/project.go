@@ -21,30 +21,34 @@ func (c Conversation) Card(key string, now time.Time) (Card, bool) {
 		}
 		return c.root(now), true
 	}
+	if n, part, ok := replyKey(key); ok {
+		return c.advice(n, part)
+	}
 	if len(key) < 2 {
 		return nil, false
 	}
-	number, part, _ := strings.Cut(key[1:], ".")
-	n, err := strconv.Atoi(number)
+	n, err := strconv.Atoi(key[1:])
 	if err != nil || n < 1 {
 		return nil, false
 	}
-	switch key[0] {
-	case 'q':
+	switch {
+	case key[0] == 'q':
 		return c.question(n)
-	case 'r':
-		k, err := strconv.Atoi(part)
-		if err != nil {
-			return nil, false
-		}
-		return c.advice(n, k)
-	case 'n':
-		if n > len(c.Notes) {
-			return nil, false
-		}
+	case key[0] == 'n' && n <= len(c.Notes):
 		return Remark{ID: c.ID, Text: c.Notes[n-1].Text}, true
 	}
 	return nil, false
+}
+
+// replyKey reads a key like r2.1: part 1 of reply 2.
+func replyKey(key string) (n, part int, ok bool) {
+	number, after, found := strings.Cut(strings.TrimPrefix(key, "r"), ".")
+	if !found || number == key {
+		return 0, 0, false
+	}
+	n, err := strconv.Atoi(number)
+	part, err2 := strconv.Atoi(after)
+	return n, part, err == nil && err2 == nil && n > 0 && part > 0
 }
 
 // Keys lists the keys of all cards in the order they came up: the root, notes,
@@ -72,8 +76,10 @@ func (c Conversation) Keys() []string {
 func QuestionKey(n int) string { return "q" + strconv.Itoa(n) }
 
 // Digest tells cards apart: equal cards have equal digests.
-func Digest(card Card) string {
-	enc, err := json.Marshal(card)
+func Digest(card Card) string { return digest(card) }
+
+func digest(v any) string {
+	enc, err := json.Marshal(v)
 	if err != nil {
 		return "" // unreachable: cards hold strings, numbers and times
 	}
@@ -155,7 +161,9 @@ func (c Conversation) progress() string {
 	for _, q := range c.Asked {
 		switch q.State {
 		case Answered:
-			answered++
+			if q.Need.Fact != whatToChange {
+				answered++
+			}
 		case Open:
 			open++
 		case Fallen, Waiting:
@@ -227,7 +235,7 @@ func headline(d policy.Decision) string {
 // partLength is how many characters of plain text one part holds. Slack refuses
 // to edit a message into more than 4,000 characters of text (chat.update,
 // msg_too_long); escaping and addresses need the rest.
-const partLength = 2200
+const partLength = 2900
 
 // parts cuts a decision into the sections of each message. A section is never
 // cut, and steps stay in order.

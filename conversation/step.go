@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"rehome/policy"
@@ -135,7 +136,8 @@ func (t *turn) answer(n int, choice policy.Choice, by Person) {
 // facts that nobody stated yet; the rest is talk among people.
 func (t *turn) said(e Said) {
 	n := t.c.OpenQuestion()
-	if n > 0 {
+	asking := strings.HasSuffix(strings.TrimSpace(e.Text), "?") // "1P?" is a question, not an answer
+	if n > 0 && !asking {
 		if choice, ok := t.policy.Match(t.c.Asked[n-1].Need, e.Text); ok {
 			t.answer(n, choice, e.By)
 			return
@@ -146,7 +148,7 @@ func (t *turn) said(e Said) {
 		return
 	}
 	facts, unknown := t.policy.Read(e.Text, "typed in the thread")
-	if len(unknown) > 0 || len(facts) == 0 {
+	if asking || len(unknown) > 0 || len(facts) == 0 {
 		if e.Addressed {
 			t.tell(e.By, e.In, sayNotUnderstood(t.c, n))
 		}
@@ -159,7 +161,9 @@ func (t *turn) said(e Said) {
 func (t *turn) state(e Said, facts policy.Facts) {
 	var added bool
 	for _, f := range facts {
-		f = t.meant(f)
+		if f.From != policy.FromAnswer || t.meantOtherwise(f, facts) {
+			continue
+		}
 		held, known := t.c.Facts.Claim(f.Name, policy.FromAnswer)
 		switch {
 		case known && held.Value == f.Value:
@@ -182,13 +186,18 @@ func (t *turn) state(e Said, facts policy.Facts) {
 	}
 }
 
-// meant reads a bare tenant name as the tenant that is needed here: for a
-// first-party app the security group owner's, else the app's own.
-func (t *turn) meant(f policy.Fact) policy.Fact {
-	if f.Name == policy.AppTenant && t.c.Facts.Value(policy.PartyFact) == string(policy.FirstParty) {
-		f.Name = policy.SGOwner
+// meantOtherwise reports whether f is one of two readings of a bare tenant name,
+// and the other is the one that counts for this party.
+func (t *turn) meantOtherwise(f policy.Fact, facts policy.Facts) bool {
+	other := policy.AppTenant
+	switch {
+	case f.Name == policy.AppTenant && t.c.Facts.Value(policy.PartyFact) == string(policy.FirstParty):
+		other = policy.SGOwner
+	case f.Name == policy.SGOwner && t.c.Facts.Value(policy.PartyFact) == string(policy.ThirdParty):
+	default:
+		return false
 	}
-	return f
+	return facts.Value(other) == f.Value
 }
 
 // close answers the open question when a typed fact is what it asked for.
@@ -238,11 +247,12 @@ func (t *turn) revise(e Revised) {
 // answer that holds keeps holding until another one is given.
 func (t *turn) reopen(name policy.FactName, by Person) {
 	n := t.questionAbout(name)
-	need, ok := t.policy.Question(name, t.c.Facts)
-	if !ok {
-		if n == 0 {
-			return
-		}
+	need, ok := t.needFor(name)
+	switch {
+	case !ok && n == 0:
+		t.decide(Person{}) // nothing would ask for it any more
+		return
+	case !ok:
 		need = t.c.Asked[n-1].Need
 	}
 	if open := t.c.OpenQuestion(); open > 0 {
@@ -257,6 +267,14 @@ func (t *turn) reopen(name policy.FactName, by Person) {
 	q := &t.c.Asked[n-1]
 	q.Need, q.State, q.By, q.At, q.Why = need, Open, by, t.now, nil
 	t.c.Status = Asking
+}
+
+// needFor returns what would be asked if nothing were known about a fact, and
+// whether it would be asked at all.
+func (t *turn) needFor(name policy.FactName) (policy.Need, bool) {
+	rest := slices.DeleteFunc(slices.Clone(t.c.Facts), func(f policy.Fact) bool { return f.Name == name })
+	need, ok := t.policy.Next(rest)
+	return need, ok && need.Fact == name
 }
 
 // questionAbout returns the number of the standing question about a fact, or 0.
@@ -314,7 +332,7 @@ func (t *turn) changeable() []policy.Choice {
 		if !known {
 			continue
 		}
-		if _, ok := t.policy.Question(name, t.c.Facts); !ok {
+		if _, ok := t.needFor(name); !ok {
 			continue
 		}
 		out = append(out, policy.Choice{Value: string(name), Label: cut(factTitle(name)+": "+f.Value, 75), Hint: cut(howKnown(f), 75)})
@@ -340,7 +358,7 @@ func (t *turn) decide(by Person) {
 		t.c.Status = Asking
 	case policy.Steps, policy.NoPolicyRow, policy.Redirect, policy.Refused, policy.OutOfScope:
 		t.withdraw()
-		if cur, ok := t.c.CurrentReply(); !ok || !reflect.DeepEqual(cur.Decision, d) {
+		if cur, ok := t.c.CurrentReply(); !ok || !readsTheSame(cur.Decision, d) {
 			t.supersede(by)
 			t.c.Replies = append(t.c.Replies, Reply{Decision: d, Parts: len(parts(d))})
 			t.record(Person{}, "replied: "+string(d.Outcome)+orEmpty(" ", string(d.Scenario))+orEmpty(", option ", d.Option))
@@ -360,7 +378,7 @@ func (t *turn) ask(d policy.Decision) {
 		if q.State != Open && q.State != Waiting {
 			continue
 		}
-		if q.Need.Fact == need.Fact && reflect.DeepEqual(q.Need.Choices, need.Choices) {
+		if q.Need.Fact == need.Fact && slices.Equal(q.Need.Choices, need.Choices) {
 			q.State, q.Need, q.Why = Open, need, nil
 			return
 		}
@@ -441,6 +459,19 @@ func sameDecision(a, b policy.Decision) bool {
 		a.Redirect == b.Redirect && need(a) == need(b) && reflect.DeepEqual(a.Row, b.Row)
 }
 
+// readsTheSame reports whether two decisions would be told in the same words.
+// That the policy has meanwhile grown old is no reason to tell it again.
+func readsTheSame(a, b policy.Decision) bool {
+	told := func(d policy.Decision) string {
+		cards := parts(d)
+		if n := len(cards); n > 0 && d.Remediation != nil {
+			cards[n-1] = cards[n-1][:len(cards[n-1])-1] // the policy's version and age
+		}
+		return digest(cards)
+	}
+	return a.Outcome == b.Outcome && a.Policy.Digest == b.Policy.Digest && told(a) == told(b)
+}
+
 // rank is the order in which the policy asks.
 func rank(name policy.FactName) int {
 	order := []policy.FactName{policy.Violated, policy.PartyFact, policy.AppTenant, policy.AppCloud, policy.Option, policy.Plane}
@@ -506,13 +537,9 @@ func (t *turn) end() (Conversation, []Effect) {
 	var edits, posts, root []Effect
 	wasKeys := t.was.Keys()
 	for _, key := range t.c.Keys() {
-		card, _ := t.c.Card(key, t.now)
 		isNew := !slices.Contains(wasKeys, key)
-		if !isNew {
-			before, _ := t.was.Card(key, t.now)
-			if reflect.DeepEqual(before, card) {
-				continue
-			}
+		if !isNew && t.looksTheSame(key) {
+			continue
 		}
 		for in, th := range t.c.Threads {
 			show := Show{In: in, Card: key}
@@ -536,6 +563,18 @@ func (t *turn) end() (Conversation, []Effect) {
 		t.c.Updated = t.now
 	}
 	return t.c, dedupe(slices.Concat(t.asks, edits, posts, root, t.shows))
+}
+
+// looksTheSame reports whether a card shows what it showed before the turn. The
+// parts of a reply change together and only when it is superseded, so they need
+// not be worked out.
+func (t *turn) looksTheSame(key string) bool {
+	if n, _, ok := replyKey(key); ok {
+		return (t.was.Replies[n-1].Superseded == nil) == (t.c.Replies[n-1].Superseded == nil)
+	}
+	before, _ := t.was.Card(key, t.now)
+	after, _ := t.c.Card(key, t.now)
+	return reflect.DeepEqual(before, after)
 }
 
 // dedupe drops a Show that stands earlier already.
