@@ -128,15 +128,15 @@ func (t *tx) advance(n uint64, was held, step store.Step, at time.Time, event st
 		return next, err
 	}
 	next.ID = id
-	deliveries, entries, err := sort(n, effects, at, event)
+	deliveries, records, err := sort(n, effects, at)
 	if err != nil {
 		return next, err
 	}
-	is := held{newest: was.newest, is: next}
-	if len(entries) > 0 {
-		is.newest = t.Bucket([]byte(inJournal)).Sequence() + uint64(len(entries))
+	entries, newest, err := t.entries(n, was.newest, records, at, event)
+	if err != nil {
+		return next, err
 	}
-	body, err := is.body()
+	body, err := held{newest: newest, is: next}.body()
 	if err != nil {
 		return next, err
 	}
@@ -151,10 +151,8 @@ func (t *tx) advance(n uint64, was held, step store.Step, at time.Time, event st
 	if err := t.move(n, moved); err != nil {
 		return next, err
 	}
-	before := was.newest
-	for _, e := range entries {
-		e.Before = before
-		if before, err = t.append(e); err != nil {
+	for _, text := range entries {
+		if err := t.append(text); err != nil {
 			return next, err
 		}
 	}
@@ -171,10 +169,10 @@ func (t *tx) advance(n uint64, was held, step store.Step, at time.Time, event st
 }
 
 // sort parts effects into what is delivered and what goes into the journal.
-func sort(n uint64, effects []conversation.Effect, at time.Time, event string) (deliveries []delivery, entries []entry, err error) {
+func sort(n uint64, effects []conversation.Effect, at time.Time) (deliveries []delivery, records []conversation.Record, err error) {
 	for _, e := range effects {
 		if r, ok := e.(conversation.Record); ok {
-			entries = append(entries, entry{Conversation: n, At: at, By: r.By.ID, Text: r.Text, Event: event})
+			records = append(records, r)
 			continue
 		}
 		d, err := newDelivery(n, e, at)
@@ -183,15 +181,26 @@ func sort(n uint64, effects []conversation.Effect, at time.Time, event string) (
 		}
 		deliveries = append(deliveries, d)
 	}
-	if len(entries) > 0 {
-		if _, err := json.Marshal(entries); err != nil {
-			return nil, nil, fmt.Errorf("the journal of %s cannot be kept: %w", idOf(n), err)
-		}
-	}
-	return deliveries, entries, nil
+	return deliveries, records, nil
 }
 
-// roots are where a conversation's threads hang, as keys.
+// entries returns records as the text of the entries that are to be appended
+// to the journal next, and the number of the last, or before when there is none.
+func (t *tx) entries(n, before uint64, records []conversation.Record, at time.Time, event string) (texts [][]byte, newest uint64, err error) {
+	seq := t.Bucket([]byte(inJournal)).Sequence()
+	for _, r := range records {
+		text, err := json.Marshal(entry{Conversation: n, Before: before, At: at, By: r.By.ID, Text: r.Text, Event: event})
+		if err != nil {
+			return nil, 0, fmt.Errorf("the journal of %s cannot be kept: %w", idOf(n), err)
+		}
+		texts = append(texts, text)
+		seq++
+		before = seq
+	}
+	return texts, before, nil
+}
+
+// moved are the roots, as keys, that a conversation's threads left and took.
 type moved struct{ left, taken [][]byte }
 
 // maxThreadKey bounds channel and ts together, in bytes. Slack's have about 30.
@@ -265,29 +274,25 @@ func chain(before []byte, seq uint64, text []byte) []byte {
 	return h.Sum(nil)
 }
 
-// append puts an entry at the end of the journal and returns its number.
-func (t *tx) append(e entry) (uint64, error) {
-	key, record := t.Bucket([]byte(inJournal)).Cursor().Last()
-	before := make([]byte, hashSize)
-	if key != nil {
-		body, err := unseal(inJournal, key, record)
+// append puts an entry's text at the end of the journal.
+func (t *tx) append(text []byte) error {
+	seq, err := t.next(inJournal)
+	if err != nil {
+		return err
+	}
+	before := make([]byte, hashSize) // of the first: nothing
+	if seq > 1 {
+		last := number(seq - 1)
+		body, err := get(t.Tx, inJournal, last)
 		if err != nil {
-			return 0, err
+			return err
 		}
-		if _, err := readEntry(key, body); err != nil {
-			return 0, err
+		if len(body) < hashSize {
+			return &damage{inJournal, last, "it is missing or cut short"}
 		}
 		before = body[:hashSize]
 	}
-	text, err := json.Marshal(e)
-	if err != nil {
-		return 0, err
-	}
-	seq, err := t.next(inJournal)
-	if err != nil {
-		return 0, err
-	}
-	return seq, t.put(inJournal, number(seq), append(chain(before, seq, text), text...))
+	return t.put(inJournal, number(seq), append(chain(before, seq, text), text...))
 }
 
 // remember keeps an event's key.

@@ -36,3 +36,30 @@ func TestBoltKeepsTheContract(t *testing.T) {
 		return openAt(t, filepath.Join(t.TempDir(), "rehome.db"))
 	})
 }
+
+func TestBoltOutlivesItsProcess(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	storetest.RunReopened(t, func(t *testing.T) storetest.Open {
+		path := filepath.Join(t.TempDir(), "rehome.db")
+		return func(t *testing.T) store.Store { return openAt(t, path) }
+	})
+}
+
+func TestBoltDoesWhatMemDoes(t *testing.T) {
+	seed := time.Now().UnixNano()
+	for i := range int64(4) {
+		path := filepath.Join(t.TempDir(), "rehome.db")
+		storetest.Compare(t, seed+i, 150, func(t *testing.T, was store.Store) store.Store {
+			if was != nil {
+				if err := was.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := openAt(t, path)
+			if err := s.Verify(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			return s
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -63,11 +64,17 @@ func (s *Store) commitAll() {
 	debug.SetPanicOnFault(true) // for this goroutine: a damaged file must not end the process
 	var group []*write
 	for {
+		crowded := len(group) > 1
 		select {
 		case w := <-s.writes:
 			group = append(group[:0], w)
 		case <-s.closing:
 			return
+		}
+		if crowded {
+			// Those who were answered just now get to ask again first. They
+			// would miss this commit, and groups be half as large.
+			runtime.Gosched()
 		}
 		for more := true; more && len(group) < maxGroup; {
 			select {

@@ -25,13 +25,12 @@ const (
 	recordHeader  = 5
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 func seal(bucket string, key, body []byte) []byte {
 	record := make([]byte, recordHeader, recordHeader+len(body))
 	record[0] = recordVersion
-	binary.BigEndian.PutUint32(record[1:], checksum(bucket, key, recordVersion, body))
-	return append(record, body...)
+	record = append(record, body...)
+	binary.BigEndian.PutUint32(record[1:], checksum(bucket, key, record))
+	return record
 }
 
 // unseal returns the body of a record. It is part of the record and, like it,
@@ -40,21 +39,30 @@ func unseal(bucket string, key, record []byte) ([]byte, error) {
 	if len(record) < recordHeader {
 		return nil, &damage{bucket, key, "the record is cut short"}
 	}
-	version, sum, body := record[0], binary.BigEndian.Uint32(record[1:]), record[recordHeader:]
-	if sum != checksum(bucket, key, version, body) {
+	if binary.BigEndian.Uint32(record[1:]) != checksum(bucket, key, record) {
 		return nil, &damage{bucket, key, "its checksum is wrong"}
 	}
-	if version != recordVersion {
+	if version := record[0]; version != recordVersion {
 		return nil, fmt.Errorf("record %x in %s has version %d: %w", key, bucket, version, ErrNewer)
 	}
-	return body, nil
+	return record[recordHeader:], nil
 }
 
-func checksum(bucket string, key []byte, version byte, body []byte) uint32 {
-	sum := crc32.Update(0, castagnoli, []byte(bucket))
-	sum = crc32.Update(sum, castagnoli, key)
-	sum = crc32.Update(sum, castagnoli, []byte{version})
-	return crc32.Update(sum, castagnoli, body)
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// nameSums are the checksums of the buckets' names, which begin every other.
+var nameSums = func() map[string]uint32 {
+	sums := map[string]uint32{}
+	for _, name := range buckets {
+		sums[name] = crc32.Checksum([]byte(name), castagnoli)
+	}
+	return sums
+}()
+
+func checksum(bucket string, key, record []byte) uint32 {
+	sum := crc32.Update(nameSums[bucket], castagnoli, key)
+	sum = crc32.Update(sum, castagnoli, record[:1])
+	return crc32.Update(sum, castagnoli, record[recordHeader:])
 }
 
 // damage is a record that is not what was written.
