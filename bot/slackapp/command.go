@@ -29,12 +29,13 @@ func answerCommand(p *page) answer { return answer{ack: ephemeral(p)} }
 
 // A request is words meant for the bot, wherever they were said.
 type request struct {
-	key    string // the event's
-	user   string
-	place  conversation.Place // where it was said; Anchor is the message whose thread is meant
-	joined bool               // we are known to be there
-	text   string             // as typed, without Slack's escapes
-	how    string             // how a fact from it is known: "typed after /rehome"
+	key     string // the event's
+	user    string
+	place   conversation.Place // where it was said; Anchor is the message whose thread is meant
+	joined  bool               // we are known to be there
+	text    string             // as typed, without Slack's escapes
+	how     string             // how a fact from it is known: "typed after /rehome"
+	finding string             // the message it is about, when it is about one
 }
 
 // ask answers words: a question about what there is, or something to open.
@@ -57,20 +58,43 @@ func (d *Doors) ask(ctx context.Context, r request) (p *page, opened bool, err e
 	if len(facts) == 0 {
 		return unknownPage(unknown), false, nil
 	}
-	p, err = d.open(ctx, r, facts, unknown)
-	return p, true, err
+	o, err := d.open(ctx, r, facts, unknown)
+	if err != nil {
+		return nil, false, err
+	}
+	return o.page(), true, nil
 }
 
-// open starts a conversation and says where it is.
-func (d *Doors) open(ctx context.Context, r request, facts policy.Facts, unknown []string) (*page, error) {
+// opened is what became of a wish to open a conversation.
+type opened struct {
+	id    string
+	fresh bool               // false: it was there already
+	place conversation.Place // where it was to be
+	why   markup             // why that is not where it was asked for
+}
+
+// open starts a conversation.
+func (d *Doors) open(ctx context.Context, r request, facts policy.Facts, unknown []string) (opened, error) {
 	place, why := d.placeFor(ctx, r)
-	done, err := d.Bot.Open(ctx, r.key, "", conversation.Opened{
+	done, err := d.Bot.Open(ctx, r.key, r.finding, conversation.Opened{
 		By: conversation.Person{ID: r.user}, Violation: violationOf(facts), Facts: facts, Unknown: unknown, In: place,
 	})
 	if err != nil {
-		return nil, err
+		return opened{}, err
 	}
-	return openedPage(done.Conversation, place, why), nil
+	return opened{id: done.Conversation.ID, fresh: done.Fresh, place: place, why: why}, nil
+}
+
+// page says where it is.
+func (o opened) page() *page {
+	id := bold(words(o.id))
+	switch {
+	case o.why != "":
+		return say(id, " is open in our direct message, ", o.why)
+	case o.place.IsDirect():
+		return say(id, " is open in our direct message.")
+	}
+	return say(id, " is open in this channel: its thread has what comes next.")
 }
 
 // violationOf is a finding reported by a person, as far as they told it.
@@ -101,17 +125,6 @@ func (d *Doors) placeFor(ctx context.Context, r request) (conversation.Place, ma
 		return direct, voiceNotMember
 	}
 	return r.place, ""
-}
-
-func openedPage(c conversation.Conversation, place conversation.Place, why markup) *page {
-	id := bold(words(c.ID))
-	if why != "" {
-		return say(id, " is open in our direct message, ", why)
-	}
-	if place.IsDirect() {
-		return say(id, " is open in our direct message.")
-	}
-	return say(id, " is open in this channel: its thread has what comes next.")
 }
 
 // listPage lists conversations, newest first.
@@ -207,7 +220,7 @@ func (d *Doors) showPage(ctx context.Context, id string) (*page, error) {
 	}
 	for i, q := range c.Asked {
 		if q.State == conversation.Answered {
-			p.note(words(fmt.Sprintf("%d. %s ", i+1, q.Need.Prompt)), "✓ ", bold(words(q.Chosen.Label)), answeredBy(q.By))
+			p.note(words(fmt.Sprintf("%d. %s", i+1, q.Need.Prompt)), " ✓ ", bold(words(q.Chosen.Label)), answeredBy(q.By))
 		}
 	}
 	for _, t := range c.Threads {
@@ -238,9 +251,12 @@ func (d *Doors) policyPage(text string) *page {
 			return tenant != "" && !slices.Contains(keysOf(r), tenant) || cloud != "" && r.Cloud != cloud
 		})
 		p.say(policyRows(party, tenant, cloud, rows)...)
+		if row, outcome := d.Bot.Policy.Lookup(party, tenant, cloud); outcome == policy.Conflict {
+			p.say("A 3P tenant has one cloud: ", code(tenant), " is in ", bold(words(string(row.Cloud))), ".")
+		}
 	}
 	version := d.Bot.Policy.Version(d.Bot.Now())
-	p.note(words("Policy "+version.Version+". "+version.Stale), " Private issuer, vaults and corp devices are the same in every row.")
+	p.note(words("Policy " + version.Version + ". " + version.Stale))
 	return &p
 }
 

@@ -44,7 +44,7 @@ type desk struct {
 	doors *Doors
 	chat  *Chat
 	bot   *bot.Bot
-	store store.Store
+	store *watched
 	log   *logbook
 	door  string
 	url   string // of our HTTP door
@@ -77,10 +77,11 @@ func sit(t *testing.T, s set) *desk {
 	check(t, err)
 	slackSide := httptest.NewServer(w)
 	w.SetBaseURL(slackSide.URL)
-	d := &desk{Workspace: w, t: t, log: &logbook{}, store: store.NewMem(), door: s.door}
+	var mem store.Store = store.NewMem()
 	if s.store != nil {
-		d.store = s.store(d.store)
+		mem = s.store(mem)
 	}
+	d := &desk{Workspace: w, t: t, log: &logbook{}, store: watch(mem), door: s.door}
 	log := slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	d.chat, err = NewChat(Options{BotToken: "xoxb-test", AppToken: "xapp-test", APIURL: slackSide.URL + "/api", Log: log})
 	check(t, err)
@@ -179,7 +180,7 @@ func (d *desk) settle() {
 	ctx, cancel := context.WithTimeout(d.t.Context(), 10*time.Second)
 	defer cancel()
 	for {
-		changed := d.Changed()
+		changed := d.store.changed()
 		left, err := d.store.Outbox(ctx, false)
 		check(d.t, err)
 		if len(left) == 0 {
@@ -187,11 +188,35 @@ func (d *desk) settle() {
 		}
 		select {
 		case <-changed:
-		case <-time.After(5 * time.Millisecond): // the store tells nobody that it settled
 		case <-ctx.Done():
 			d.t.Fatalf("still to be delivered: %+v\n%s", left, d.log)
 		}
 	}
+}
+
+// watched is a store that says when a delivery was settled.
+type watched struct {
+	store.Store
+	mu   sync.Mutex
+	next chan struct{}
+}
+
+func watch(s store.Store) *watched { return &watched{Store: s, next: make(chan struct{})} }
+
+// changed is closed when the next delivery is settled.
+func (w *watched) changed() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.next
+}
+
+func (w *watched) Settle(ctx context.Context, d store.Delivery, o store.Outcome) error {
+	err := w.Store.Settle(ctx, d, o)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.next)
+	w.next = make(chan struct{})
+	return err
 }
 
 func check(t *testing.T, err error) {

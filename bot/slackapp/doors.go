@@ -132,25 +132,23 @@ func (d *Doors) foreign(p payload) answer {
 	return answer{}
 }
 
-// tellBack answers a press where it was made.
+// tellBack answers a press where it was made: in its thread if that is in a
+// channel, else by the address Slack gave for it, which needs no membership.
 func (d *Doors) tellBack(i interaction, p *page) func(context.Context) {
 	return func(ctx context.Context) {
-		var err error
-		if i.ResponseURL != "" {
-			if err = d.Chat.respond(ctx, i.ResponseURL, p); err == nil {
-				return
-			}
+		where := conversation.Place{Channel: orElse(i.channel(), i.User.ID)}
+		whisper := func() error { return d.Chat.whisper(ctx, i.User.ID, where, i.threadTS(), p) }
+		respond := func() error { return d.Chat.respond(ctx, i.ResponseURL, p) }
+		first, second := respond, whisper
+		if i.Type == typePress && !where.IsDirect() {
+			first, second = whisper, respond
 		}
-		channel := i.channel()
-		if channel == "" {
-			channel = i.User.ID
+		err := first()
+		if err == nil {
+			return
 		}
-		thread := i.threadTS()
-		if i.Type == typeShortcut {
-			thread = ""
-		}
-		if err2 := d.Chat.whisper(ctx, i.User.ID, conversation.Place{Channel: channel}, thread, p); err2 != nil {
-			d.Log.Warn("somebody could not be answered", "err", errors.Join(err, err2))
+		if again := second(); again != nil {
+			d.Log.Warn("somebody could not be answered", "err", errors.Join(err, again))
 		}
 	}
 }

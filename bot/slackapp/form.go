@@ -143,11 +143,20 @@ func (d *Doors) submit(ctx context.Context, i interaction) answer {
 		return answer{ack: formErrors(wrong)}
 	}
 	r := request{key: "sub:" + brief(i.View.ID) + ":" + digest(i.View.Hash), user: i.User.ID, place: f.Place}
-	p, err := d.open(ctx, r, facts, nil)
+	o, err := d.open(ctx, r, facts, nil)
 	if err != nil {
 		return answer{err: err}
 	}
-	return answer{ack: closing(p)}
+	if o.place.IsDirect() {
+		// Whoever started from a channel or the Home tab does not see the direct
+		// message: the form says where to look.
+		return answer{ack: closing(o.page())}
+	}
+	return answer{after: func(ctx context.Context) {
+		if err := d.Chat.whisper(ctx, i.User.ID, conversation.Place{Channel: o.place.Channel}, o.place.Anchor, o.page()); err != nil {
+			d.Log.Warn("somebody could not be answered", "err", err)
+		}
+	}}
 }
 
 var guid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)

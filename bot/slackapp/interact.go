@@ -129,19 +129,28 @@ func (d *Doors) triage(ctx context.Context, i interaction) answer {
 		}
 	}
 	if id != "" {
-		return back(say("That is already ", bold(words(id)), ". ", code("/rehome show "+id), " shows where it stands."))
+		return back(already(id))
 	}
 	r := request{key: "msc:" + brief(orElse(i.Trigger, digest(i.channel(), m.ts, i.User.ID, i.ActionTS))), user: i.User.ID,
-		place: conversation.Place{Channel: i.channel(), Anchor: anchor}, text: m.text, how: "read in the message"}
+		// The message is what a second use of the shortcut is known by.
+		finding: "slack/" + i.channel() + "/" + brief(anchor),
+		place:   conversation.Place{Channel: i.channel(), Anchor: anchor}, text: m.text, how: "read in the message"}
 	facts, _ := d.Bot.Policy.Read(r.text, r.how)
 	if len(facts) == 0 {
 		return d.startForm(ctx, i.Trigger, form{Place: r.place, Empty: true}, back)
 	}
-	p, err := d.open(ctx, r, asAlert(facts), nil)
-	if err != nil {
+	o, err := d.open(ctx, r, asAlert(facts), nil)
+	switch {
+	case err != nil:
 		return answer{err: err}
+	case !o.fresh:
+		return back(already(o.id))
 	}
-	return back(p)
+	return back(o.page())
+}
+
+func already(id string) *page {
+	return say("That is already ", bold(words(id)), ". ", code("/rehome show "+id), " shows where it stands.")
 }
 
 // asAlert marks what was read in somebody's message as said by an alert: whoever

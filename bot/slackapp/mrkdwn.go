@@ -141,7 +141,7 @@ func prose(t policy.Text) []markup {
 		case policy.Code:
 			out = append(out, span(s.Text, maxCode))
 		case policy.Value:
-			out = append(out, code(s.Text))
+			out = append(out, valued(s.Text)...)
 		case policy.Linked:
 			out = append(out, link(s.Text, s.URL))
 		case policy.Who:
@@ -149,7 +149,7 @@ func prose(t policy.Text) []markup {
 		case policy.Break:
 			out = append(out, newline)
 		case policy.Bullet:
-			if len(out) > 0 {
+			if len(out) > 0 && out[len(out)-1] != newline {
 				out = append(out, newline)
 			}
 			out = append(out, "• ")
@@ -158,6 +158,15 @@ func prose(t policy.Text) []markup {
 		}
 	}
 	return out
+}
+
+// valued shows a fact: a value as one, a whole sentence as words.
+func valued(s string) []markup {
+	const most = 4 // words in the longest names we know
+	if len(strings.Fields(s)) > most {
+		return atoms(s)
+	}
+	return []markup{code(s)}
 }
 
 // atoms cuts long words into pieces at spaces, so that a message can be cut
@@ -236,7 +245,7 @@ const zeroWidth = "\u200b"
 // zero-width spaces: whether Slack takes one for a space or for a letter, the
 // character then stands where it cannot open or close anything.
 func neutral(s string) string {
-	if !strings.ContainsAny(s, "*_~`&<>:@#") {
+	if !strings.ContainsAny(s, "*_~`&<>:@") {
 		return s
 	}
 	runes := []rune(s)
@@ -260,10 +269,10 @@ func neutral(s string) string {
 			} else {
 				b.WriteString(zeroWidth + string(r) + zeroWidth)
 			}
-		case ':', '@', '#':
+		case ':', '@':
 			b.WriteRune(r)
-			if i+1 < len(runes) && (unicode.IsLetter(runes[i+1]) || r == ':' && strings.ContainsRune("+-_0123456789", runes[i+1])) {
-				b.WriteString(zeroWidth) // :tada:, @here, #general
+			if calls(runes[i:]) {
+				b.WriteString(zeroWidth)
 			}
 		default:
 			b.WriteRune(r)
@@ -271,6 +280,11 @@ func neutral(s string) string {
 	}
 	return b.String()
 }
+
+// calls reports whether s begins with the name of an emoji or of everybody.
+func calls(s []rune) bool { return calling.MatchString(string(s[:min(len(s), 100)])) }
+
+var calling = regexp.MustCompile(`^(?::[a-zA-Z0-9_+'-]+:|@(?i:here|channel|everyone|group)\b)`)
 
 func insideWord(s []rune, i int) bool {
 	letter := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }

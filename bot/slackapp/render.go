@@ -117,7 +117,7 @@ func renderRoot(p *page, r conversation.Root) {
 
 	var facts []markup
 	for _, f := range r.Facts {
-		facts = append(facts, newline, "• ", words(conversation.FactTitle(f.Name)+": "), code(f.Value), " ")
+		facts = append(facts, newline, "• ", words(conversation.FactTitle(f.Name)), ": ", code(f.Value), " ")
 		facts = append(facts, atoms("("+cut(clean(conversation.HowKnown(f)), maxValue)+")")...)
 	}
 	if len(facts) > 0 {
@@ -297,11 +297,15 @@ func renderAdvice(p *page, a conversation.Advice, m marker) {
 		p.note(append([]markup{markup(fmt.Sprintf("~Reply %d~ ", a.Number))}, prose(a.Superseded)...)...)
 		return
 	}
-	if a.Part == 1 {
-		p.header(orElse(a.Headline, "What to do"))
-	}
-	if a.Parts > 1 {
-		p.note(words(fmt.Sprintf("%s · part %d of %d", orElse(a.Headline, "What to do"), a.Part, a.Parts)))
+	headline := orElse(a.Headline, "What to do")
+	switch {
+	case a.Part > 1:
+		p.note(bold(words(headline)), words(fmt.Sprintf(", part %d of %d", a.Part, a.Parts)))
+	case a.Parts > 1:
+		p.header(headline)
+		p.note(words(fmt.Sprintf("%s · part 1 of %d, the others follow below", a.ID, a.Parts)))
+	default:
+		p.header(headline)
 	}
 	for _, s := range a.Sections {
 		renderSection(p, s)
