@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"rehome/bot"
+	"rehome/bot/slackapp"
+	"rehome/policy"
+	"rehome/store/bolt"
+)
+
+// parts is everything a running bot is made of. demo and serve differ only in
+// what they put in.
+type parts struct {
+	path   string // of the store's file
+	policy *policy.Policy
+	slack  slackapp.Options
+	signed []string // signing secrets; none for no HTTP door
+	log    *slog.Logger
+
+	pace  time.Duration // between messages in a channel; 0 for Slack's own
+	burst int
+}
+
+// assembly is a bot put together, with its store open.
+type assembly struct {
+	parts
+	store *bolt.Store
+	chat  *slackapp.Chat
+	bot   *bot.Bot
+	doors *slackapp.Doors
+}
+
+// assemble opens the store and connects nothing. Whoever gets an assembly must
+// close it.
+func assemble(p parts) (*assembly, error) {
+	chat, err := slackapp.NewChat(p.slack)
+	if err != nil {
+		return nil, err
+	}
+	st, err := bolt.Open(p.path, bolt.Options{})
+	if err != nil {
+		chat.Close()
+		return nil, err
+	}
+	a := &assembly{parts: p, store: st, chat: chat}
+	a.bot = bot.New(bot.Bot{Policy: p.policy, Store: st, Chat: chat, Log: p.log, Pace: p.pace, Burst: p.burst})
+	a.doors, err = slackapp.New(slackapp.Doors{Bot: a.bot, Chat: chat, SigningSecrets: p.signed, Log: p.log})
+	if err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	return a, nil
+}
+
+func (a *assembly) close() error {
+	a.chat.Close()
+	return a.store.Close()
+}
+
+// stopWithin is how long everything may take to come to an end. Service
+// managers wait 30 seconds before they kill (deploy/rehome.service).
+const stopWithin = 20 * time.Second
+
+// run delivers, listens to Slack where a token for that is there, answers
+// beside the store, and runs more, until ctx ends or one of them fails. It
+// returns when all have ended.
+func (a *assembly) run(ctx context.Context, more ...func(context.Context) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.bot.Run(ctx) })
+	g.Go(func() error { return answerBeside(ctx, a.path, a.store, a.log) })
+	if a.slack.AppToken != "" {
+		g.Go(func() error { return a.doors.RunSocket(ctx) })
+	}
+	for _, f := range more {
+		g.Go(func() error { return f(ctx) })
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- g.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(stopWithin):
+		return fmt.Errorf("something did not end within %s and was left behind; what was acknowledged is in the store", stopWithin)
+	}
+}
+
+// untilSignal ends with ctx, or when the process is asked to stop. A second
+// Ctrl-C ends the process at once.
+func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+// listen opens a TCP port, or says which flag names another.
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s is in use by another program; stop that one, or choose another address with --listen (%s)", addr, "127.0.0.1:0 takes any free port")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w; --listen takes host:port, such as %s", err, defaultListen)
+	}
+	return l, nil
+}
+
+// serveUntil serves until ctx ends, lets requests under way finish, and returns
+// when they have.
+func serveUntil(ctx context.Context, server *http.Server, l net.Listener) error {
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := server.Shutdown(wait); err != nil {
+		_ = server.Close() // whoever is left had their time
+	}
+	<-ended // http.ErrServerClosed
+	return nil
+}

@@ -1,0 +1,317 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"rehome/conversation"
+	"rehome/policy"
+	"rehome/store"
+	"rehome/store/bolt"
+)
+
+// remembered is what can be asked about a store: of the file itself, or of the
+// process that holds it.
+type remembered interface {
+	list(ctx context.Context) ([]listed, error)
+	show(ctx context.Context, id string) (shown, error)
+	outbox(ctx context.Context, failed bool) ([]waiting, error)
+	Close() error
+}
+
+// listed is a line of the worklist. Times are null when unknown.
+type listed struct {
+	ID      string              `json:"id"`
+	Status  conversation.Status `json:"status"`
+	Title   string              `json:"title"`
+	App     string              `json:"app"`
+	AppID   string              `json:"appId"`
+	Owner   string              `json:"owner"`
+	Source  string              `json:"source"`
+	Due     *time.Time          `json:"due"`
+	Opened  time.Time           `json:"opened"`
+	Updated time.Time           `json:"updated"`
+}
+
+// shown is one conversation and what happened in it.
+type shown struct {
+	Conversation conversation.Conversation `json:"conversation"`
+	Journal      []store.Entry             `json:"journal"`
+}
+
+// waiting is a delivery that has not gone out, or never will.
+type waiting struct {
+	store.Delivery
+	What string `json:"what"`
+}
+
+// remembered finds out who holds the store and returns a way to ask about it.
+func (p *program) remembered(storeFlag string) (remembered, error) {
+	s, err := p.settings()
+	if err != nil {
+		return nil, err
+	}
+	path, err := storePath(cmp.Or(storeFlag, s.Store))
+	if err != nil {
+		return nil, err
+	}
+	if r, ok := dialBeside(path); ok {
+		return r, nil
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no store at %s; name it with --store or REHOME_STORE as bolt:PATH", path)
+	}
+	st, err := bolt.Open(path, bolt.Options{LockTimeout: time.Second})
+	if err != nil {
+		return nil, err
+	}
+	return direct{st}, nil
+}
+
+// direct asks a store of this process.
+type direct struct{ store store.Store }
+
+func (d direct) Close() error { return d.store.Close() }
+
+func (d direct) list(ctx context.Context) ([]listed, error) {
+	out := []listed{}
+	err := d.store.List(ctx, func(c conversation.Conversation) bool {
+		v := c.Violation
+		line := listed{
+			ID: c.ID, Status: c.Status, Title: cmp.Or(v.Title, c.Facts.Value(policy.Violated)),
+			App: cmp.Or(v.App.DisplayName, c.Facts.Value(policy.AppName)), AppID: cmp.Or(v.App.AppID, c.Facts.Value(policy.AppID)),
+			Owner: cmp.Or(v.Owner.Alias, v.Owner.Email), Source: v.Source.System, Opened: c.Opened, Updated: c.Updated,
+		}
+		if !v.Due.IsZero() {
+			line.Due = &v.Due
+		}
+		out = append(out, line)
+		return true
+	})
+	return out, err
+}
+
+func (d direct) show(ctx context.Context, id string) (shown, error) {
+	c, err := d.store.Get(ctx, id)
+	if err != nil {
+		return shown{}, err
+	}
+	journal, err := d.store.Journal(ctx, id)
+	return shown{c, list(journal)}, err
+}
+
+func (d direct) outbox(ctx context.Context, failed bool) ([]waiting, error) {
+	all, err := d.store.Outbox(ctx, failed)
+	out := []waiting{}
+	for _, delivery := range all {
+		out = append(out, waiting{delivery, whatOf(delivery.Effect)})
+	}
+	return out, err
+}
+
+// whatOf says in a few words what a delivery does.
+func whatOf(e conversation.Effect) string {
+	switch e := e.(type) {
+	case conversation.Show:
+		return fmt.Sprintf("show %s in thread %d", e.Card, e.In)
+	case conversation.Tell:
+		return fmt.Sprintf("tell %s: %s", e.To.ID, e.Text)
+	case conversation.Record:
+		return "record " + e.Text // unreachable: a record is written with the state and never delivered
+	}
+	return ""
+}
+
+// idOf takes a conversation's id as people write it.
+func idOf(word string) (string, error) {
+	id := strings.ToUpper(strings.TrimSpace(word))
+	if n, ok := strings.CutPrefix(id, "RH-"); ok && n != "" && strings.Trim(n, "0123456789") == "" {
+		return id, nil
+	}
+	return "", wrong("%q is not a conversation; write RH- and its number, such as RH-1", word)
+}
+
+// rememberedCommand makes a command that asks a store and prints the answer.
+func (p *program) rememberedCommand(c *cobra.Command, ask func(ctx context.Context, r remembered, args []string, format string) error) *cobra.Command {
+	at := c.Flags().String("store", "", "the `store`, as bolt:PATH (REHOME_STORE)")
+	format := choiceFlag(c, "format", "how to print it", "table", "json")
+	c.RunE = func(c *cobra.Command, args []string) (err error) {
+		r, err := p.remembered(*at)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, r.Close()) }()
+		return ask(c.Context(), r, args, format.value)
+	}
+	return c
+}
+
+const besideHelp = `It reads the store's file or, while serve or demo holds it, asks that process.`
+
+func (p *program) listCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "list",
+		Short:   "The worklist: every conversation, and where it stands",
+		Long:    "list prints every conversation, oldest first.\n\n" + besideHelp,
+		Example: "  rehome list\n  rehome list --format json | jq -r '.[] | select(.status == \"asking\") | .id'",
+		Args:    args(0, 0, "no words"),
+	}
+	return p.rememberedCommand(c, func(ctx context.Context, r remembered, _ []string, format string) error {
+		all, err := r.list(ctx)
+		if err != nil {
+			return err
+		}
+		if format == "json" {
+			return p.writeJSON(all)
+		}
+		if len(all) == 0 {
+			fmt.Fprintln(p.out, "There are no conversations yet.")
+			return nil
+		}
+		return p.columns("ID\tSTATUS\tDUE\tAPP\tTITLE", len(all), func(i int) []string {
+			l := all[i]
+			return []string{l.ID, string(l.Status), dayOf(l.Due), cmp.Or(l.App, l.AppID), l.Title}
+		})
+	})
+}
+
+func (p *program) showCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "show RH-n",
+		Short:   "One conversation: what is known, asked and said, and its journal",
+		Long:    "show prints one conversation with its journal.\n\n" + besideHelp,
+		Example: "  rehome show RH-1042",
+		Args:    args(1, 1, "one conversation, such as RH-1"),
+	}
+	return p.rememberedCommand(c, func(ctx context.Context, r remembered, args []string, format string) error {
+		id, err := idOf(args[0])
+		if err != nil {
+			return err
+		}
+		s, err := r.show(ctx, id)
+		if errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("there is no conversation %s; see all with: rehome list", id)
+		}
+		if err != nil {
+			return err
+		}
+		if format == "json" {
+			return p.writeJSON(s)
+		}
+		return p.printShown(s)
+	})
+}
+
+func (p *program) printShown(s shown) error {
+	c := s.Conversation
+	w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "%s\t%s\n", name, oneLine(value))
+		}
+	}
+	line(c.ID, cmp.Or(c.Violation.Title, c.Facts.Value(policy.Violated)))
+	line("status", string(c.Status))
+	line("opened", timeOf(c.Opened)+" by "+cmp.Or(c.By.ID, "an alert of "+cmp.Or(c.Violation.Source.System, "an unnamed source")))
+	for _, f := range c.Facts.Best() {
+		line(string(f.Name), fmt.Sprintf("%s (%s: %s)", f.Value, f.From, f.Why))
+	}
+	for i, q := range c.Asked {
+		said := string(q.State)
+		if q.State == conversation.Answered {
+			said = fmt.Sprintf("%s, says %s", q.Chosen.Label, cmp.Or(q.By.ID, "nobody"))
+		}
+		line(fmt.Sprintf("question %d", i+1), q.Need.Prompt+" "+said)
+	}
+	if reply, ok := c.CurrentReply(); ok {
+		line("reply", string(reply.Decision.Outcome)+": "+reply.Decision.Summary.String())
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(p.out, "\nJournal")
+	return p.columns("", len(s.Journal), func(i int) []string {
+		e := s.Journal[i]
+		return []string{"  " + timeOf(e.At), cmp.Or(e.By, "rehome"), e.Text}
+	})
+}
+
+func (p *program) outboxCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "outbox",
+		Short:   "What is about to be said, and what could not be",
+		Long:    "outbox prints the deliveries that wait, oldest first. With --failed it adds those that were given up.\n\n" + besideHelp,
+		Example: "  rehome outbox --failed",
+		Args:    args(0, 0, "no words"),
+	}
+	failed := c.Flags().Bool("failed", false, "also what was given up")
+	return p.rememberedCommand(c, func(ctx context.Context, r remembered, _ []string, format string) error {
+		all, err := r.outbox(ctx, *failed)
+		if err != nil {
+			return err
+		}
+		if format == "json" {
+			return p.writeJSON(all)
+		}
+		if len(all) == 0 {
+			fmt.Fprintln(p.out, "Nothing waits to be said.")
+			return nil
+		}
+		return p.columns("CONVERSATION\tDUE\tTRIES\tWHAT\tLAST ERROR", len(all), func(i int) []string {
+			d := all[i]
+			due := timeOf(d.Due)
+			if d.Abandoned {
+				due = "given up"
+			}
+			return []string{d.Conversation, due, fmt.Sprint(d.Attempts), d.What, d.LastError}
+		})
+	})
+}
+
+// columns prints n rows under a heading, aligned, with each cell on one line.
+func (p *program) columns(heading string, n int, row func(i int) []string) error {
+	w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+	if heading != "" {
+		fmt.Fprintln(w, heading)
+	}
+	for i := range n {
+		cells := row(i)
+		for k, cell := range cells {
+			cells[k] = cutAt(strings.TrimRight(oneLineKeepingIndent(cell), " "), 100)
+		}
+		fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+	}
+	return w.Flush()
+}
+
+func oneLineKeepingIndent(s string) string {
+	trimmed := strings.TrimLeft(s, " ")
+	return s[:len(s)-len(trimmed)] + oneLine(trimmed)
+}
+
+// cutAt keeps at most n characters and says that it cut.
+func cutAt(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "…"
+}
+
+func timeOf(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
+
+func dayOf(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return t.UTC().Format(time.DateOnly)
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "rehome",
+		Short: "Put certificates back into the tenant and cloud of their app",
+		Long: `rehome works violation alerts about Entra app credentials with the people who
+own the apps: it asks what it cannot infer, decides by the policy tables, and
+replies with steps in which every value is filled in.`,
+		Example: `  rehome demo                                    see it at work in your browser
+  rehome guide                                   work one violation here in the terminal
+  rehome serve --config /etc/rehome/rehome.yaml  run the bot in Slack`,
+		Args:              p.noSuchCommand,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { p.started = true; return nil },
+	}
+	root.SetIn(p.in)
+	root.SetOut(p.out)
+	root.SetErr(p.err)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return wrong("%w; see %s --help", err, c.CommandPath())
+	})
+	root.PersistentFlags().StringVar(&p.config, "config", "", "`file` with settings (REHOME_CONFIG)")
+	root.AddCommand(p.demoCommand(), p.serveCommand(), p.guideCommand(), p.policyCommand(),
+		p.listCommand(), p.showCommand(), p.outboxCommand(), p.versionCommand())
+	for _, c := range root.Commands() {
+		c.DisableFlagsInUseLine = true
+	}
+	return root
+}
+
+// noSuchCommand is the Args of commands that only have subcommands.
+func (p *program) noSuchCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := "see " + c.CommandPath() + " --help"
+	if like := c.SuggestionsFor(args[0]); len(like) > 0 {
+		hint = "did you mean " + strings.Join(like, " or ") + "?"
+	}
+	return wrong("%s has no command %q; %s", c.CommandPath(), args[0], hint)
+}
+
+// args bounds the number of words after a command and says what they are.
+func args(least, most int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > most {
+			return wrong("%s takes %s; see %s --help", c.CommandPath(), what, c.CommandPath())
+		}
+		return nil
+	}
+}
+
+// choice is a flag that takes one of a few words, in any case.
+type choice struct {
+	value string
+	from  []string
+}
+
+func (c *choice) String() string { return c.value }
+func (c *choice) Type() string   { return strings.Join(c.from, "|") }
+func (c *choice) Set(s string) error {
+	for _, v := range c.from {
+		if strings.EqualFold(v, strings.TrimSpace(s)) {
+			c.value = v
+			return nil
+		}
+	}
+	return fmt.Errorf("it takes %s", strings.Join(c.from, " or "))
+}
+
+// choiceFlag adds a flag whose first word is its default.
+func choiceFlag(c *cobra.Command, name, usage string, from ...string) *choice {
+	v := &choice{value: from[0], from: from}
+	c.Flags().Var(v, name, usage)
+	complete(c, name, from)
+	return v
+}
+
+// complete offers the words when the shell completes the flag.
+func complete(c *cobra.Command, flag string, words []string) {
+	if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // unreachable: the flag was defined above
+	}
+}
+
+// writeJSON prints v for programs. Angle brackets stay as they are: nobody puts
+// this into a page.
+func (p *program) writeJSON(v any) error {
+	enc := json.NewEncoder(p.out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}

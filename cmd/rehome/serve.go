@@ -1,0 +1,150 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rehome/bot/slackapp"
+	"rehome/store"
+)
+
+func (p *program) serveCommand() *cobra.Command {
+	var listenAt, storeAt string
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the bot in Slack",
+		Long: `serve runs the bot until it gets SIGTERM or Ctrl-C. It reads rehome.yaml where
+one is named, and the environment, which wins:
+
+  SLACK_BOT_TOKEN        xoxb-…, required
+  SLACK_APP_TOKEN        xapp-…, for Socket Mode
+  SLACK_SIGNING_SECRET   for HTTP: /slack/events, /slack/commands, /slack/interactions
+  REHOME_STORE           bolt:PATH, a file on a local disk
+  REHOME_LISTEN          host:port
+  REHOME_CHANNEL         id of the triage channel
+  REHOME_POLICY          folder with policy files of your own
+  REHOME_TENANTS         JSON file with your tenants' ids and names
+
+One of the Slack doors is needed, and both may be open. Each secret may be in a
+file instead, named by SLACK_BOT_TOKEN_FILE and so on. GET /healthz answers while
+the process lives, GET /readyz while it can do its work.`,
+		Example: `  SLACK_BOT_TOKEN=xoxb-… SLACK_APP_TOKEN=xapp-… rehome serve
+  rehome serve --config /etc/rehome/rehome.yaml`,
+		Args: args(0, 0, "flags only"),
+		RunE: func(c *cobra.Command, _ []string) error { return p.serve(c.Context(), listenAt, storeAt) },
+	}
+	c.Flags().StringVar(&listenAt, "listen", "", "`address` for HTTP (REHOME_LISTEN; default "+defaultListen+")")
+	c.Flags().StringVar(&storeAt, "store", "", "the `store`, as bolt:PATH (REHOME_STORE; default "+defaultStore+")")
+	return c
+}
+
+func (p *program) serve(ctx context.Context, listenAt, storeAt string) (err error) {
+	ctx, stop := untilSignal(ctx)
+	defer stop()
+	s, err := p.settings()
+	if err != nil {
+		return err
+	}
+	s.Listen, s.Store = cmp.Or(listenAt, s.Listen), cmp.Or(storeAt, s.Store)
+	parts, err := p.serveParts(s)
+	if err != nil {
+		return err
+	}
+	l, err := listen(ctx, s.Listen)
+	if err != nil {
+		return err
+	}
+	a, err := assemble(parts)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	defer func() { err = errors.Join(err, a.close()) }()
+	version, _ := built()
+	pol := a.policy.Version(p.now())
+	a.log.Info("rehome is up", "version", version, "listen", l.Addr().String(), "store", a.path,
+		"socket", a.slack.AppToken != "", "http", len(a.signed) > 0, "policy", pol.Version, "digest", pol.Digest)
+	if pol.Stale != "" {
+		a.log.Warn(pol.Stale)
+	}
+	err = a.run(ctx, func(ctx context.Context) error { return serveUntil(ctx, a.server(), l) })
+	a.log.Info("rehome has stopped")
+	return err
+}
+
+// serveParts reads what serve needs and says what is missing.
+func (p *program) serveParts(s settings) (parts, error) {
+	out := parts{log: p.logger(s.Log)}
+	var err error
+	if out.path, err = storePath(s.Store); err != nil {
+		return out, err
+	}
+	if out.policy, err = s.policy(); err != nil {
+		return out, err
+	}
+	secrets := map[string]secret{}
+	for _, name := range []string{"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET"} {
+		if secrets[name], err = p.secret(name); err != nil {
+			return out, err
+		}
+	}
+	if !secrets["SLACK_BOT_TOKEN"].isSet() {
+		return out, errors.New("SLACK_BOT_TOKEN is not set; set it to the app's bot token (xoxb-…), or try the bot without Slack: rehome demo")
+	}
+	if !secrets["SLACK_APP_TOKEN"].isSet() && !secrets["SLACK_SIGNING_SECRET"].isSet() {
+		return out, errors.New("there is no way in from Slack; set SLACK_APP_TOKEN (xapp-…) for Socket Mode, or SLACK_SIGNING_SECRET for HTTP, or both")
+	}
+	out.slack = slackapp.Options{
+		BotToken: secrets["SLACK_BOT_TOKEN"].reveal(), AppToken: secrets["SLACK_APP_TOKEN"].reveal(),
+		APIURL: p.env("SLACK_API_URL"), Log: out.log,
+	}
+	if secrets["SLACK_SIGNING_SECRET"].isSet() {
+		out.signed = []string{secrets["SLACK_SIGNING_SECRET"].reveal()}
+	}
+	return out, nil
+}
+
+// server is serve's HTTP side. Every wait for the other end is bounded.
+func (a *assembly) server() *http.Server {
+	mux := http.NewServeMux()
+	if len(a.signed) > 0 {
+		mux.Handle("POST /slack/", a.doors.Handler())
+	}
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", a.ready)
+	return &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      15 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
+	}
+}
+
+// ready answers 200 while the store can be read and Slack can reach us, and 503
+// with what is amiss otherwise.
+func (a *assembly) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	amiss := ""
+	if _, err := a.store.Get(ctx, "RH-0"); err != nil && !errors.Is(err, store.ErrNotFound) {
+		amiss = "the store cannot be read"
+		a.log.Warn("not ready", "err", err)
+	} else if a.slack.AppToken != "" && len(a.signed) == 0 && !a.doors.Connected() {
+		amiss = "Socket Mode is not connected"
+	}
+	if amiss != "" {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, amiss)
+		return
+	}
+	fmt.Fprintln(w, "ready")
+}

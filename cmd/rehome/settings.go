@@ -1,0 +1,271 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+
+	"rehome/policy"
+)
+
+// settings are what a deployment chooses. They come from rehome.yaml
+// (deploy/rehome.example.yaml explains each) and from the environment, which
+// wins. Secrets are no settings: they come from the environment or from files
+// of their own, see secret.
+type settings struct {
+	Listen  string                 `yaml:"listen"`
+	Store   string                 `yaml:"store"`
+	Channel string                 `yaml:"channel"`
+	Policy  string                 `yaml:"policy"`
+	Log     logSettings            `yaml:"log"`
+	Tenants map[string]tenantEntry `yaml:"tenants"`
+
+	tenants map[string]policy.TenantEntry // Tenants, or the file REHOME_TENANTS names, checked
+}
+
+type logSettings struct {
+	Format string `yaml:"format"` // text or json
+	Level  string `yaml:"level"`  // debug, info, warn, error
+}
+
+type tenantEntry struct {
+	Name    string `yaml:"name" json:"name"`
+	Cloud   string `yaml:"cloud" json:"cloud"`
+	NonProd bool   `yaml:"nonProd" json:"nonProd"`
+}
+
+const settingNames = "listen, store, channel, policy, log.format, log.level, tenants"
+
+// The defaults keep everything on this machine.
+const (
+	defaultListen = "127.0.0.1:8080"
+	defaultStore  = "bolt:rehome.db"
+)
+
+// settings reads rehome.yaml, if one is named, and the environment, and checks
+// what came of it.
+func (p *program) settings() (settings, error) {
+	var s settings
+	if file := cmp.Or(p.config, p.env("REHOME_CONFIG")); file != "" {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return s, fmt.Errorf("%w; --config and REHOME_CONFIG name the file with the settings", err)
+		}
+		if s, err = parseSettings(file, content); err != nil {
+			return s, err
+		}
+	}
+	s.Listen = cmp.Or(p.env("REHOME_LISTEN"), s.Listen, defaultListen)
+	s.Store = cmp.Or(p.env("REHOME_STORE"), s.Store, defaultStore)
+	s.Channel = cmp.Or(p.env("REHOME_CHANNEL"), s.Channel)
+	s.Policy = cmp.Or(p.env("REHOME_POLICY"), s.Policy)
+	if file := p.env("REHOME_TENANTS"); file != "" {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return s, fmt.Errorf("REHOME_TENANTS: %w; it names a JSON file of tenant ids and names", err)
+		}
+		if s.tenants, err = policy.ParseTenants(content); err != nil {
+			return s, fmt.Errorf("REHOME_TENANTS: %s: %w", file, err)
+		}
+	}
+	return s, s.check()
+}
+
+// parseSettings reads rehome.yaml. Errors read "file:line: what; what to do".
+func parseSettings(file string, content []byte) (settings, error) {
+	var s settings
+	tree, err := parser.ParseBytes(content, 0)
+	if err != nil {
+		return s, yamlError(file, err)
+	}
+	if err := yaml.UnmarshalWithOptions(content, &s, yaml.Strict()); err != nil {
+		return s, yamlError(file, err)
+	}
+	lines := linesOf(tree)
+	if s.tenants, err = checkTenants(s.Tenants, func(id string) string { return fmt.Sprintf("%s:%d: ", file, lines["tenants."+id]) }); err != nil {
+		return s, err
+	}
+	var bad *badSetting
+	if err := s.check(); errors.As(err, &bad) {
+		return s, fmt.Errorf("%s:%d: %w", file, lines[bad.name], err)
+	}
+	return s, nil
+}
+
+func yamlError(file string, err error) error {
+	var at yaml.Error
+	if !errors.As(err, &at) {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	line := 1
+	if t := at.GetToken(); t != nil && t.Position != nil {
+		line = t.Position.Line
+	}
+	what := at.GetMessage()
+	if strings.Contains(what, "unknown field") {
+		what += "; the settings are " + settingNames
+	}
+	return fmt.Errorf("%s:%d: %s; deploy/rehome.example.yaml shows every setting", file, line, what)
+}
+
+// linesOf returns the line of every key, by its dotted path.
+func linesOf(tree *ast.File) map[string]int {
+	out := map[string]int{}
+	var walk func(at string, n ast.Node)
+	entry := func(at string, v *ast.MappingValueNode) {
+		key := at + v.Key.GetToken().Value
+		out[key] = v.Key.GetToken().Position.Line
+		walk(key+".", v.Value)
+	}
+	walk = func(at string, n ast.Node) {
+		switch n := n.(type) {
+		case *ast.MappingNode:
+			for _, v := range n.Values {
+				entry(at, v)
+			}
+		case *ast.MappingValueNode:
+			entry(at, n)
+		}
+	}
+	for _, doc := range tree.Docs {
+		walk("", doc.Body)
+	}
+	return out
+}
+
+// checkTenants lets policy judge the tenants of rehome.yaml one by one, so that
+// each error has its place.
+func checkTenants(given map[string]tenantEntry, place func(id string) string) (map[string]policy.TenantEntry, error) {
+	out := map[string]policy.TenantEntry{}
+	var errs []error
+	for id, entry := range given {
+		one, err := json.Marshal(map[string]tenantEntry{id: entry})
+		if err != nil {
+			return nil, err // unreachable: strings and a bool
+		}
+		checked, err := policy.ParseTenants(one)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s%s", place(id), strings.TrimPrefix(err.Error(), "line 1: ")))
+		}
+		for id, entry := range checked {
+			out[id] = entry
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// badSetting is a setting with a value that cannot be.
+type badSetting struct{ name, message string }
+
+func (b *badSetting) Error() string { return b.name + " " + b.message }
+
+// A Slack channel's id: C for public channels, G for older private ones.
+var channelForm = regexp.MustCompile(`^[CG][A-Z0-9]{7,20}$`)
+
+// check judges the settings that are there.
+func (s *settings) check() error {
+	bad := func(name, format string, args ...any) error {
+		return &badSetting{name, fmt.Sprintf(format, args...)}
+	}
+	if s.Listen != "" {
+		if _, _, err := net.SplitHostPort(s.Listen); err != nil {
+			return bad("listen", "%q is not an address; write host:port, such as %s", s.Listen, defaultListen)
+		}
+	}
+	if s.Store != "" {
+		if _, err := storePath(s.Store); err != nil {
+			return bad("store", "%s", err)
+		}
+	}
+	if s.Channel != "" && !channelForm.MatchString(s.Channel) {
+		return bad("channel", "%q is not a channel id; take it from the channel's details in Slack (C…), not its name", s.Channel)
+	}
+	switch s.Log.Format {
+	case "", "text", "json":
+	default:
+		return bad("log.format", "%q is not known; write text or json", s.Log.Format)
+	}
+	if s.Log.Level != "" {
+		if err := new(slog.Level).UnmarshalText([]byte(s.Log.Level)); err != nil {
+			return bad("log.level", "%q is not known; write debug, info, warn or error", s.Log.Level)
+		}
+	}
+	return nil
+}
+
+// storePath returns the file of a store that is named as bolt:PATH.
+func storePath(store string) (string, error) {
+	path, ok := strings.CutPrefix(store, "bolt:")
+	if !ok || path == "" {
+		return "", fmt.Errorf("%q is not a store; write bolt:PATH, such as %s", store, defaultStore)
+	}
+	return path, nil
+}
+
+// logger writes to standard error, where service managers look for it.
+func (p *program) logger(s logSettings) *slog.Logger {
+	var level slog.Level // info
+	if s.Level != "" {
+		_ = level.UnmarshalText([]byte(s.Level)) // checked with the settings
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if s.Format == "json" {
+		return slog.New(slog.NewJSONHandler(p.err, o))
+	}
+	return slog.New(slog.NewTextHandler(p.err, o))
+}
+
+// policy returns the policy in force: the built-in one, with the files of the
+// policy folder in place of its own and the tenants known by name.
+func (s *settings) policy() (*policy.Policy, error) {
+	if s.Policy == "" {
+		return policy.Default().WithTenants(s.tenants), nil
+	}
+	folder, err := policyFolder(s.Policy)
+	if err != nil {
+		return nil, err
+	}
+	p, err := policy.Load(folder)
+	if err != nil {
+		problems := problemsOf(err)
+		more := ""
+		if len(problems) > 1 {
+			more = fmt.Sprintf(" (and %d more)", len(problems)-1)
+		}
+		return nil, fmt.Errorf("policy folder %s: %s%s; see all with: rehome policy check %[1]s", s.Policy, problems[0], more)
+	}
+	return p.WithTenants(s.tenants), nil
+}
+
+func policyFolder(path string) (fs.FS, error) {
+	stat, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("policy folder: %w; REHOME_POLICY names a folder with policy files, unset it to use the built-in ones", err)
+	}
+	if !stat.IsDir() {
+		return nil, fmt.Errorf("policy folder: %s is not a folder; REHOME_POLICY names the folder that the policy files are in", path)
+	}
+	return os.DirFS(path), nil
+}
+
+// problemsOf takes apart what policy.Load joined: one problem each.
+func problemsOf(err error) []string {
+	var out []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); line != "" {
+			out = append(out, line)
+		}
+	}
+	return out
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"rehome/store"
+)
+
+// Whoever holds a store answers for it on a Unix socket beside its file, mode
+// 0600: bbolt locks the file against everybody else. The protocol is HTTP with
+// JSON, the same JSON that --format json prints:
+//
+//	GET /conversations       []listed
+//	GET /conversations/RH-1  shown, or 404
+//	GET /outbox?failed=true  []waiting
+//
+// Errors are {"error": "…"}.
+
+func socketBeside(storePath string) string { return storePath + ".sock" }
+
+// answerBeside listens beside the store until ctx ends. It must be called by
+// the process that holds the store: a socket left by one that crashed is
+// replaced. Where no socket can be had, the bot works without one.
+func answerBeside(ctx context.Context, storePath string, st store.Store, log *slog.Logger) error {
+	at := socketBeside(storePath)
+	l, err := listenAs(ctx, at)
+	if err != nil {
+		log.Warn("list, show and outbox will not work beside this process", "err", err)
+		return nil
+	}
+	defer func() { _ = os.Remove(at) }()
+	server := &http.Server{
+		Handler: besideHandler(direct{st}), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: time.Minute,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	return serveUntil(ctx, server, l)
+}
+
+// listenAs makes a socket that never was open to others: it is born in a folder
+// of our own and moved to its place, over one that was left behind.
+func listenAs(ctx context.Context, at string) (net.Listener, error) {
+	dir, err := os.MkdirTemp(filepath.Dir(at), ".rehome-*")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.Remove(dir) }()
+	born := filepath.Join(dir, "s")
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", born)
+	if err != nil {
+		return nil, fmt.Errorf("listening beside the store: %w; a socket's path has room for about 100 bytes, so keep the store in a folder with a shorter name", err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // it moves
+	if err := errors.Join(os.Chmod(born, 0o600), os.Rename(born, at)); err != nil {
+		return nil, errors.Join(err, l.Close(), os.Remove(born))
+	}
+	return l, nil
+}
+
+func besideHandler(r remembered) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /conversations", func(w http.ResponseWriter, req *http.Request) {
+		all, err := r.list(req.Context())
+		reply(w, all, err)
+	})
+	mux.HandleFunc("GET /conversations/{id}", func(w http.ResponseWriter, req *http.Request) {
+		one, err := r.show(req.Context(), req.PathValue("id"))
+		reply(w, one, err)
+	})
+	mux.HandleFunc("GET /outbox", func(w http.ResponseWriter, req *http.Request) {
+		all, err := r.outbox(req.Context(), req.URL.Query().Get("failed") == "true")
+		reply(w, all, err)
+	})
+	return mux
+}
+
+func reply(w http.ResponseWriter, v any, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		status := http.StatusInternalServerError
+		if errors.Is(err, store.ErrNotFound) {
+			status = http.StatusNotFound
+		}
+		w.WriteHeader(status)
+		v = map[string]string{"error": err.Error()}
+	}
+	_ = json.NewEncoder(w).Encode(v) // the other end is gone when this fails
+}
+
+// beside asks the process that holds the store.
+type beside struct{ client *http.Client }
+
+// dialBeside reports whether somebody answers beside the store.
+func dialBeside(storePath string) (remembered, bool) {
+	at := socketBeside(storePath)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", at)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	c, err := dial(ctx, "", "")
+	if err != nil {
+		return nil, false
+	}
+	_ = c.Close()
+	return beside{&http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: time.Minute}}, true
+}
+
+func (b beside) Close() error {
+	b.client.CloseIdleConnections()
+	return nil
+}
+
+func (b beside) list(ctx context.Context) (all []listed, err error) {
+	err = b.get(ctx, "/conversations", &all)
+	return all, err
+}
+
+func (b beside) show(ctx context.Context, id string) (one shown, err error) {
+	err = b.get(ctx, "/conversations/"+url.PathEscape(id), &one)
+	return one, err
+}
+
+func (b beside) outbox(ctx context.Context, failed bool) (all []waiting, err error) {
+	err = b.get(ctx, fmt.Sprintf("/outbox?failed=%t", failed), &all)
+	return all, err
+}
+
+// maxReply bounds an answer; a store of a hundred thousand conversations lists
+// in less.
+const maxReply = 256 << 20
+
+func (b beside) get(ctx context.Context, path string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://rehome"+path, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := b.client.Do(req)
+	if err != nil {
+		return fmt.Errorf("asking the process that holds the store: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body := json.NewDecoder(io.LimitReader(resp.Body, maxReply))
+	if resp.StatusCode == http.StatusOK {
+		return body.Decode(into)
+	}
+	if resp.StatusCode == http.StatusNotFound {
+		return store.ErrNotFound
+	}
+	var said struct {
+		Error string `json:"error"`
+	}
+	_ = body.Decode(&said) // the status says enough when this fails
+	return fmt.Errorf("the process that holds the store says %s: %s", resp.Status, said.Error)
+}
