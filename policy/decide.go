@@ -109,7 +109,7 @@ func (c *course) classify() bool {
 	if !known {
 		return c.outOfScope(title)
 	}
-	c.because("The title is “%s” (%s).", row.Text, title.From)
+	c.because("The title is “%s” (%s).", row.Text, title.how())
 	c.d.Scenario = row.Scenario
 	switch row.Class {
 	case classTenant:
@@ -181,13 +181,13 @@ func (c *course) side() bool {
 		})
 	case side == "update-sg":
 		c.d.Redirect = assistSG
-		c.because("The security group is to be updated (%s).", from)
+		c.because("The security group is to be updated (%s).", sourceWords[from])
 		return c.end(Redirect, Text{
 			{Kind: Plain, Text: "Updating the security group is the work of "}, {Kind: Bold, Text: assistSG},
 			{Kind: Plain, Text: " (its option 1). The certificate stays where it is. Take the title, the app id and the intended owner tenant there."},
 		})
 	}
-	c.because("The certificate is to be moved (%s), which is option A of a 1P tenant mismatch.", from)
+	c.because("The certificate is to be moved (%s), which is option A of a 1P tenant mismatch.", sourceWords[from])
 	c.d.Scenario, c.d.Option, c.hand = TenantMismatch, "A", true
 	return true
 }
@@ -216,7 +216,7 @@ func (c *course) option(read func(string) (string, bool)) (value string, from So
 		if value, ok := read(claim.Value); ok {
 			return value, source, true
 		}
-		c.because("Option “%s” (%s) does not belong to this violation and is left aside.", claim.Value, source)
+		c.because("Option “%s” (%s) does not belong to this violation and is left aside.", claim.Value, sourceWords[source])
 	}
 	return "", "", false
 }
@@ -258,7 +258,7 @@ func (c *course) chooseTenantMismatch() bool {
 		}
 	}
 	if !c.hand {
-		c.because("Option %s was chosen (%s).", option, from)
+		c.because("Option %s was chosen (%s).", option, sourceWords[from])
 	}
 	return c.take(party, option)
 }
@@ -266,7 +266,7 @@ func (c *course) chooseTenantMismatch() bool {
 func (c *course) chooseCloudMismatch() bool {
 	option, from, decided := c.option(among("1", "2", "3"))
 	if option == "3" {
-		c.because("Option 3 was chosen (%s).", from)
+		c.because("Option 3 was chosen (%s).", sourceWords[from])
 		return c.crossCloud()
 	}
 	party, ok := c.party()
@@ -276,7 +276,7 @@ func (c *course) chooseCloudMismatch() bool {
 	if !decided {
 		return c.askOption(party, "It depends on whether a vault exists in the right cloud, and on whether the app has to work across clouds.")
 	}
-	c.because("Option %s was chosen (%s).", option, from)
+	c.because("Option %s was chosen (%s).", option, sourceWords[from])
 	return c.take(party, option)
 }
 
@@ -295,7 +295,7 @@ func (c *course) take(party Party, option string) bool {
 // party is step 2: the title says it, an alert, an inference or a person.
 func (c *course) party() (Party, bool) {
 	if f, ok := c.f.Get(PartyFact); ok {
-		c.because("It is a %s app (%s: %s).", f.Value, f.From, f.Why)
+		c.because("It is a %s app (%s).", f.Value, f.how())
 		return Party(f.Value), true
 	}
 	why := "The two have different policy tables, and nothing so far says which one applies."
@@ -356,8 +356,8 @@ func (c *course) thirdPartyRow() bool {
 // asked about first: a stated cloud that is not yet a person's answer, then
 // the tenant, among those of the cloud a person insists on.
 func (c *course) conflict(tenant, cloud Fact, row Row) bool {
-	c.because("%s is in %s (%s), but the app's cloud is said to be %s (%s: %s).", tenant.Value, row.Cloud, row.File, cloud.Value, cloud.From, cloud.Why)
-	says := fmt.Sprintf("%s is a %s tenant (3P table), but the app's cloud is said to be %s (%s: %s).", tenant.Value, row.Cloud, cloud.Value, cloud.From, cloud.Why)
+	c.because("%s is in %s (%s), but the app's cloud is said to be %s (%s).", tenant.Value, row.Cloud, row.File, cloud.Value, cloud.how())
+	says := fmt.Sprintf("%s is a %s tenant (3P table), but the app's cloud is said to be %s (%s).", tenant.Value, row.Cloud, cloud.Value, cloud.how())
 	n := Need{Fact: AppCloud, Prompt: "Which cloud is the app in?"}
 	if cloud.From == FromAnswer {
 		n = Need{Fact: AppTenant, Prompt: fmt.Sprintf("Which %s tenant is the app registered in?", cloud.Value)}
@@ -373,7 +373,7 @@ func (c *course) conflict(tenant, cloud Fact, row Row) bool {
 	c.d.Need = &n
 	return c.end(Conflict, Text{
 		{Kind: Plain, Text: "Two facts contradict each other: the app's tenant is "}, {Kind: Value, Text: tenant.Value},
-		{Kind: Plain, Text: fmt.Sprintf(" (%s), which is in %s, and the app's cloud is %s (%s). Which one holds?", tenant.From, row.Cloud, cloud.Value, cloud.From)},
+		{Kind: Plain, Text: fmt.Sprintf(" (%s), which is in %s, and the app's cloud is %s (%s). Which one holds?", sourceWords[tenant.From], row.Cloud, cloud.Value, sourceWords[cloud.From])},
 	})
 }
 
@@ -416,7 +416,7 @@ func (c *course) firstPartyRow() bool {
 // in dispute.
 func (c *course) cloud(owner string, clouds []Cloud) (Cloud, bool) {
 	if cloud, ok := c.f.Get(AppCloud); ok {
-		c.because("The app's cloud is %s (%s: %s).", cloud.Value, cloud.From, cloud.Why)
+		c.because("The app's cloud is %s (%s).", cloud.Value, cloud.how())
 		return Cloud(cloud.Value), true
 	}
 	suggested := Cloud("")
@@ -508,7 +508,7 @@ func (c *course) crossCloud() bool {
 			},
 		})
 	}
-	c.because("What crosses the clouds is %s (%s).", plane.Value, plane.From)
+	c.because("What crosses the clouds is %s (%s).", plane.Value, sourceWords[plane.From])
 	text, err := b.say(plane.Value, c.values(FixPath{Scenario: CloudMismatch, Option: "3"}))
 	if err != nil { // unreachable unless the facts were changed behind Canonical's back
 		return c.ask(Ask, Need{Fact: Plane, Prompt: "What crosses the clouds: a data flow, or control plane operations?", Why: err.Error(),
@@ -583,7 +583,7 @@ func (c *course) known() string {
 	var parts []string
 	for _, name := range []FactName{PartyFact, AppTenant, SGOwner, AppCloud, CertCloud, CertTenant} {
 		if f, ok := c.f.Get(name); ok {
-			parts = append(parts, fmt.Sprintf("%s %s (%s: %s)", name.Words(), f.Value, f.From, f.Why))
+			parts = append(parts, fmt.Sprintf("%s %s (%s)", name.Words(), f.Value, f.how()))
 		}
 	}
 	if len(parts) == 0 {

@@ -148,3 +148,17 @@ var factWords = map[FactName]string{
 	CertCloud: "certificate cloud", CertTenant: "certificate tenant", VaultURI: "vault", Vault: "store", SubjectName: "subject name",
 	Thumbprint: "thumbprint", FoundBy: "found by", DueDate: "due", HandedOff: "handed over by", CloudWord: "unclear cloud",
 }
+
+// how says where a fact came from, for people: "from the alert: its title".
+func (f Fact) how() string {
+	words := sourceWords[f.From]
+	if f.Why == "" {
+		return words
+	}
+	return words + ": " + f.Why
+}
+
+var sourceWords = map[Source]string{
+	FromAnswer: "answered", FromHandoff: "handed over", FromTitle: "from the title", FromAlert: "from the alert",
+	FromDirectory: "from the directory", FromInference: "inferred",
+}

@@ -174,7 +174,7 @@ func (p *Policy) fill(path FixPath, v *values) (Remediation, error) {
 		return Remediation{}, fmt.Errorf("playbook %s needs a policy row and has none", b.id)
 	}
 	r := Remediation{
-		Playbook: b.id, Title: b.title, Threat: b.threat,
+		Playbook: b.id, Title: b.title.line(v), Threat: b.threat,
 		Settings: settings(path.Row, v), Requirements: p.requirements, Links: links(b.links, v),
 		Steps: make([]Step, 0, len(b.steps)), Warnings: make([]Text, 0, len(b.warnings)),
 	}
@@ -189,7 +189,7 @@ func (p *Policy) fill(path FixPath, v *values) (Remediation, error) {
 			continue
 		}
 		r.Steps = append(r.Steps, Step{
-			ID: s.id, Title: render(nil, s.title, v).String(), Text: render(nil, s.body, v),
+			ID: s.id, Title: s.title.line(v), Text: render(nil, s.body, v),
 			Gate: s.gate, Links: links(s.links, v), Source: s.source,
 		})
 	}
@@ -226,6 +226,14 @@ func settings(row *Row, v *values) []Setting {
 	}
 	return append(out, Setting{"Target tenant", tenant}, Setting{"Private Issuer", row.Issuer},
 		Setting{"Allowed vaults", row.Vaults}, Setting{"Certificate may exist on corp devices", row.CorpDevices})
+}
+
+// line renders a template that is a heading.
+func (t template) line(v *values) string {
+	if len(t) == 1 && len(t[0].spans) == 1 {
+		return v.words(t[0].spans[0].parts)
+	}
+	return render(nil, t, v).String()
 }
 
 // links returns the addresses whose conditions hold.

@@ -24,14 +24,17 @@ func (p *Policy) Infer(v Violation) Facts {
 	p.inferTitle(v, say)
 	p.inferApp(v.App, say)
 	p.inferCredential(v.Cred, say)
-	say(FoundBy, clean(v.Source.System), "the feed that found it")
+	say(FoundBy, clean(v.Source.System), "its feed")
 	if !v.Due.IsZero() {
-		say(DueDate, v.Due.UTC().Format(time.RFC3339), "the due date in the alert")
+		say(DueDate, v.Due.UTC().Format(time.RFC3339), "its due date")
 	}
 	f = p.inferHandoff(v.Handoff, f)
 	f = p.inferTenantIDs(v, f)
 	return p.derive(f)
 }
+
+// statedAs says what an alert said, so that a person can compare.
+func statedAs(what, word string) string { return "its " + what + ", “" + clean(word) + "”" }
 
 type sayFunc = func(name FactName, value, why string)
 
@@ -40,38 +43,38 @@ type sayFunc = func(name FactName, value, why string)
 func (p *Policy) inferTitle(v Violation, say sayFunc) {
 	stated := clean(v.Title)
 	if t, ok := p.titles.find(stated); ok {
-		say(Violated, t.Text, "the title in the alert")
+		say(Violated, t.Text, "its title")
 		return
 	}
 	for _, control := range []string{v.Control.ID, v.Control.Name} {
 		if t, ok := p.titles.find(clean(control)); ok {
-			why := "the control in the alert"
+			why := "its control"
 			if stated != "" {
-				why = fmt.Sprintf("the control in the alert, whose title is %q", stated)
+				why = fmt.Sprintf("its control; its title is “%s”", stated)
 			}
 			say(Violated, t.Text, why)
 			return
 		}
 	}
-	say(Violated, stated, "the title in the alert; no row of the title table has it")
+	say(Violated, stated, "its title, which no row of the title table has")
 }
 
 func (p *Policy) inferApp(a App, say sayFunc) {
 	if id := strings.ToLower(clean(a.AppID)); isGUID(id) {
-		say(AppID, id, "the app id in the alert")
+		say(AppID, id, "its app id")
 	}
-	say(AppName, clean(a.DisplayName), "the app's name in the alert")
+	say(AppName, clean(a.DisplayName), "its app name")
 	if party, ok := p.words.canonical(PartyFact, a.Party); ok {
-		say(PartyFact, party, "the party in the alert")
+		say(PartyFact, party, "its party")
 	}
-	say(AppTenant, p.tenantName(a.TenantName), "the app's tenant in the alert")
-	say(SGOwner, p.tenantName(a.SGOwnerTenant), "the SG owner's tenant in the alert")
-	p.inferCloud(AppCloud, a.Cloud, "the app's cloud in the alert", say)
+	say(AppTenant, p.tenantName(a.TenantName), statedAs("app tenant", a.TenantName))
+	say(SGOwner, p.tenantName(a.SGOwnerTenant), statedAs("SG owner tenant", a.SGOwnerTenant))
+	p.inferCloud(AppCloud, a.Cloud, statedAs("app cloud", a.Cloud), say)
 	if hostOf(a.Authority) != "" {
-		say(AppAuthor, address(a.Authority), "the address in the alert that the app signs in to")
+		say(AppAuthor, address(a.Authority), "the address the app signs in to")
 	}
 	if org := strings.ToLower(cmp.Or(clean(a.OwnerOrg), clean(a.TenantID))); isGUID(org) {
-		why := "the app's owner organisation in the alert"
+		why := "its owner organisation"
 		if p.hintOwners[org] {
 			why += "; it hints at a first-party app and does not prove it"
 		}
@@ -81,16 +84,16 @@ func (p *Policy) inferApp(a App, say sayFunc) {
 
 func (p *Policy) inferCredential(c Credential, say sayFunc) {
 	if hostOf(c.Store.URI) != "" {
-		say(VaultURI, address(c.Store.URI), "the vault in the alert")
+		say(VaultURI, address(c.Store.URI), "its vault")
 	}
 	if store, ok := p.words.canonical(Vault, c.Store.Type); ok {
-		say(Vault, store, "the store's type in the alert")
+		say(Vault, store, "its type of store")
 	}
-	say(CertTenant, p.tenantName(c.Store.TenantName), "the vault's tenant in the alert")
-	p.inferCloud(CertCloud, c.Store.Cloud, "the vault's cloud in the alert", say)
-	say(SubjectName, clean(c.SubjectName), "the certificate's subject in the alert")
+	say(CertTenant, p.tenantName(c.Store.TenantName), statedAs("vault tenant", c.Store.TenantName))
+	p.inferCloud(CertCloud, c.Store.Cloud, statedAs("vault cloud", c.Store.Cloud), say)
+	say(SubjectName, clean(c.SubjectName), "its certificate")
 	if t, ok := thumbprint(c.Thumbprint); ok {
-		say(Thumbprint, t, "the thumbprint in the alert")
+		say(Thumbprint, t, "its thumbprint")
 	}
 }
 

@@ -87,7 +87,8 @@ func (m *markdown) need(n Need) {
 
 func (m *markdown) remediation(r Remediation) {
 	m.section("Threat")
-	m.line(r.Threat)
+	escape(&m.b, r.Threat, true)
+	m.b.WriteByte('\n')
 	if len(r.Settings) > 0 {
 		m.section("OneCert settings")
 		m.line("| Setting | Value |\n| --- | --- |")
@@ -169,18 +170,10 @@ func (m *markdown) facts(facts []Fact) {
 		m.bold(f.Name.Words())
 		m.b.WriteString(": ")
 		escape(&m.b, f.Value, false)
-		m.line(" (", string(f.From), orNothing(f.Why), ")")
+		m.b.WriteString(" (")
+		escape(&m.b, f.how(), false)
+		m.b.WriteString(")\n")
 	}
-}
-
-func orNothing(why string) string {
-	if why == "" {
-		return ""
-	}
-	var b strings.Builder
-	b.WriteString(": ")
-	escape(&b, why, false)
-	return b.String()
 }
 
 func (m *markdown) reasons(reasons []string) {
@@ -211,48 +204,39 @@ func (m *markdown) policy(v Version) {
 
 // text writes spans; lines after the first begin with indent.
 func (m *markdown) text(indent string, t Text) {
+	list := false // the line so far is a bullet
 	for i, s := range t {
+		begins := i == 0 || t[i-1].Kind == Break || t[i-1].Kind == Bullet || t[i-1].Kind == Block
+		if i > 0 && s.Kind != Break && t[i-1].Kind == Block || i > 0 && s.Kind == Block {
+			m.b.WriteString("\n\n" + indent)
+		}
 		switch s.Kind {
 		case Break:
 			m.b.WriteString("\n\n" + indent)
+			list = false
 		case Bullet:
-			if i > 0 {
+			if i > 0 && list {
 				m.b.WriteString("\n" + indent)
-				if t[i-1].Kind != Bullet && !bulletBefore(t[:i]) {
-					m.b.WriteString("\n" + indent)
-				}
-			}
-			m.b.WriteString("- ")
-		case Block:
-			m.block(indent, s.Text, i > 0)
-			if i+1 < len(t) && t[i+1].Kind != Break && t[i+1].Kind != Block {
+			} else if i > 0 && t[i-1].Kind != Block {
 				m.b.WriteString("\n\n" + indent)
 			}
+			m.b.WriteString("- ")
+			list = true
+		case Block:
+			m.block(indent, s.Text)
+			list = false
 		case Bold:
 			m.bold(s.Text)
 		case Code:
 			m.code(s.Text)
 		case Linked:
 			m.link(s.Text, s.URL)
-		case Plain:
-			escape(&m.b, s.Text, i == 0)
-		case Value:
-			escape(&m.b, s.Text, true)
+		case Who:
+			escape(&m.b, "@"+s.Text, begins)
+		case Plain, Value:
+			escape(&m.b, s.Text, begins)
 		}
 	}
-}
-
-// bulletBefore reports whether the line before the end of t is a bullet.
-func bulletBefore(t Text) bool {
-	for i := len(t) - 1; i >= 0; i-- {
-		switch t[i].Kind {
-		case Bullet:
-			return true
-		case Break, Block:
-			return false
-		}
-	}
-	return false
 }
 
 func (m *markdown) bold(s string) {
@@ -277,11 +261,8 @@ func (m *markdown) code(s string) {
 	m.b.WriteString(fence + s + fence)
 }
 
-func (m *markdown) block(indent, s string, after bool) {
+func (m *markdown) block(indent, s string) {
 	fence := strings.Repeat("`", max(3, longestRun(s)+1))
-	if after {
-		m.b.WriteString("\n\n" + indent)
-	}
 	m.b.WriteString(fence + "\n")
 	for line := range strings.SplitSeq(s, "\n") {
 		m.b.WriteString(indent + line + "\n")

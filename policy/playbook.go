@@ -13,10 +13,10 @@ type playbook struct {
 	file      string
 	id        string
 	scenario  Scenario
-	party     Party  // "" for either
-	option    string // "" where there is only one way
-	title     string
-	label     string // as a choice
+	party     Party    // "" for either
+	option    string   // "" where there is only one way
+	title     template // may name the row's tenant
+	label     string   // as a choice
 	hint      string
 	suggested bool
 	threat    string
@@ -149,6 +149,9 @@ type playbookReader struct {
 	file  string
 	lines []string
 	n     int
+
+	titleLine int // the title waits until settings are known
+	titleText string
 }
 
 func (r *playbookReader) wrong(line int, what, todo string) { r.l.wrong(r.file, line, what, todo) }
@@ -196,7 +199,7 @@ func (r *playbookReader) meta(name, value string) {
 	case "option":
 		b.option = value
 	case "title":
-		b.title = value
+		r.titleLine, r.titleText = line, value
 	case "label":
 		b.label = value
 	case "hint":
@@ -231,6 +234,7 @@ func (r *playbookReader) required(seen map[string]bool) {
 		}
 	}
 	b := r.b
+	b.title = r.template([]numbered{{r.titleLine, r.titleText}}, b.settings == "required", conditions{})
 	if b.option != "" && b.label != "" && b.label != "Option "+b.option && !strings.HasPrefix(b.label, "Option "+b.option+" — ") {
 		r.wrong(1, fmt.Sprintf("label %q does not begin with its option", b.label), "begin it with “Option "+b.option+" — ”")
 	}

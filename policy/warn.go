@@ -35,10 +35,10 @@ func (c *course) warnContradictions() {
 				continue
 			}
 			c.warning(Text{
-				{Kind: Plain, Text: fmt.Sprintf("Two sources differ on the %s: ", name.Words())}, {Kind: Value, Text: best.Value},
-				{Kind: Plain, Text: " (" + string(best.From) + ": "}, {Kind: Value, Text: best.Why}, {Kind: Plain, Text: ") and "},
-				{Kind: Value, Text: other.Value}, {Kind: Plain, Text: " (" + string(other.From) + ": "}, {Kind: Value, Text: other.Why},
-				{Kind: Plain, Text: "). I go by the first; change it if the second is right."},
+				{Kind: Plain, Text: fmt.Sprintf("Two sources differ on the %s: ", name.Words())},
+				{Kind: Value, Text: fmt.Sprintf("%s (%s)", best.Value, best.how())}, {Kind: Plain, Text: " and "},
+				{Kind: Value, Text: fmt.Sprintf("%s (%s)", other.Value, other.how())},
+				{Kind: Plain, Text: ". I go by the first; change it if the second is right."},
 			})
 		}
 	}
