@@ -288,7 +288,7 @@ func (t *tx) append(text []byte) error {
 			return err
 		}
 		if len(body) < hashSize {
-			return &damage{inJournal, last, "it is missing or cut short"}
+			return damaged(inJournal, last, "it is missing or cut short")
 		}
 		before = body[:hashSize]
 	}

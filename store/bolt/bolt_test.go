@@ -31,14 +31,14 @@ func openAt(t *testing.T, path string) *bolt.Store {
 }
 
 func TestBoltKeepsTheContract(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	t.Cleanup(func() { goleak.VerifyNone(t) }) // after the store is closed
 	storetest.Run(t, func(t *testing.T) store.Store {
 		return openAt(t, filepath.Join(t.TempDir(), "rehome.db"))
 	})
 }
 
 func TestBoltOutlivesItsProcess(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	t.Cleanup(func() { goleak.VerifyNone(t) }) // after the store is closed
 	storetest.RunReopened(t, func(t *testing.T) storetest.Open {
 		path := filepath.Join(t.TempDir(), "rehome.db")
 		return func(t *testing.T) store.Store { return openAt(t, path) }

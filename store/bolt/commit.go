@@ -137,7 +137,7 @@ func (s *Store) commit(group []*write) (culprit int, err error) {
 	running := -1
 	defer func() {
 		if r := recover(); r != nil {
-			culprit, err = running, s.damaged(r)
+			culprit, err = running, damagedFile(s.path, r)
 		}
 	}()
 	inner, err := s.db.Begin(true)
@@ -178,9 +178,7 @@ func (s *Store) commit(group []*write) (culprit int, err error) {
 	return -1, nil
 }
 
-// damaged turns a panic out of bbolt into an error.
-func (s *Store) damaged(panicked any) error { return damagedFile(s.path, panicked) }
-
+// damagedFile is the error about a file that bbolt cannot read.
 func damagedFile(path string, why any) error {
 	return fmt.Errorf("%s: %w (%v); restore from a backup", path, ErrDamaged, why)
 }

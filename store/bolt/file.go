@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"syscall"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
@@ -135,6 +136,7 @@ func openBolt(path string, o Options) (db *bbolt.DB, err error) {
 	var file *os.File
 	defer func() {
 		if r := recover(); r != nil {
+			unlock(file)
 			_ = file.Close()
 			db, err = nil, damagedFile(path, r)
 		}
@@ -150,13 +152,14 @@ func openBolt(path string, o Options) (db *bbolt.DB, err error) {
 			return file, err
 		},
 	})
+	var system syscall.Errno
 	switch {
+	case err == nil, errors.As(err, &system):
+		return db, err
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("another rehome (is \"rehome serve\" running?) holds %s; stop it or choose another file with REHOME_STORE: %w", path, ErrLocked)
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
-		return nil, damagedFile(path, err)
 	}
-	return db, err
+	return nil, damagedFile(path, err)
 }
 
 // wholeBelow is the size in bytes up to which every page is walked at start.

@@ -124,7 +124,7 @@ func (s *Store) Journal(ctx context.Context, id string) ([]store.Entry, error) {
 				return err
 			}
 			if body == nil {
-				return &damage{inJournal, key, "it is missing"}
+				return damaged(inJournal, key, "it is missing")
 			}
 			e, err := readEntry(key, body)
 			if err != nil {
@@ -202,7 +202,7 @@ func (s *Store) view(ctx context.Context, fn func(*bbolt.Tx) error) (err error) 
 
 func (s *Store) recovered(err *error) {
 	if r := recover(); r != nil {
-		*err = s.damaged(r)
+		*err = damagedFile(s.path, r)
 	}
 }
 
@@ -229,7 +229,7 @@ func getNumber(t *bbolt.Tx, bucket string, key []byte) (uint64, error) {
 		return 0, err
 	}
 	if len(body) != 8 {
-		return 0, &damage{bucket, key, "it is no number"}
+		return 0, damaged(bucket, key, "it is no number")
 	}
 	return binary.BigEndian.Uint64(body), nil
 }
@@ -249,7 +249,7 @@ func getHeld(t *bbolt.Tx, n uint64) (held, error) {
 func getDelivery(t *bbolt.Tx, bucket string, key []byte) (store.Delivery, error) {
 	record := t.Bucket([]byte(bucket)).Get(key)
 	if record == nil {
-		return store.Delivery{}, &damage{bucket, key, "it is missing"}
+		return store.Delivery{}, damaged(bucket, key, "it is missing")
 	}
 	return passedDelivery(bucket, key, record)
 }

@@ -37,10 +37,10 @@ func seal(bucket string, key, body []byte) []byte {
 // gone when the transaction ends.
 func unseal(bucket string, key, record []byte) ([]byte, error) {
 	if len(record) < recordHeader {
-		return nil, &damage{bucket, key, "the record is cut short"}
+		return nil, damaged(bucket, key, "the record is cut short")
 	}
 	if binary.BigEndian.Uint32(record[1:]) != checksum(bucket, key, record) {
-		return nil, &damage{bucket, key, "its checksum is wrong"}
+		return nil, damaged(bucket, key, "its checksum is wrong")
 	}
 	if version := record[0]; version != recordVersion {
 		return nil, fmt.Errorf("record %x in %s has version %d: %w", key, bucket, version, ErrNewer)
@@ -65,18 +65,11 @@ func checksum(bucket string, key, record []byte) uint32 {
 	return crc32.Update(sum, castagnoli, record[recordHeader:])
 }
 
-// damage is a record that is not what was written.
-type damage struct {
-	bucket string
-	key    []byte
-	what   string
+// damaged is the error about a record that is not what was written. The key is
+// put into words at once: it is gone when the transaction ends.
+func damaged(bucket string, key []byte, what string) error {
+	return fmt.Errorf("record %x in %s: %w: %s; restore from a backup", key, bucket, ErrDamaged, what)
 }
-
-func (d *damage) Error() string {
-	return fmt.Sprintf("record %x in %s is damaged: %s; restore from a backup", d.key, d.bucket, d.what)
-}
-
-func (d *damage) Unwrap() error { return ErrDamaged }
 
 // number is a uint64 as a key or body, in an order that bbolt keeps.
 func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
@@ -121,11 +114,11 @@ func (h held) body() ([]byte, error) {
 
 func readHeld(key, body []byte) (held, error) {
 	if len(body) < 8 {
-		return held{}, &damage{inConversations, key, "it is cut short"}
+		return held{}, damaged(inConversations, key, "it is cut short")
 	}
 	h := held{newest: binary.BigEndian.Uint64(body)}
 	if err := json.Unmarshal(body[8:], &h.is); err != nil {
-		return held{}, &damage{inConversations, key, err.Error()}
+		return held{}, damaged(inConversations, key, err.Error())
 	}
 	return h, nil
 }
@@ -168,7 +161,7 @@ func newDelivery(conversationNumber uint64, e conversation.Effect, at time.Time)
 
 func readDelivery(bucket string, key, body []byte) (d delivery, err error) {
 	if err := json.Unmarshal(body, &d); err != nil {
-		return d, &damage{bucket, key, err.Error()}
+		return d, damaged(bucket, key, err.Error())
 	}
 	return d, nil
 }
@@ -189,7 +182,7 @@ func (d delivery) passed(bucket string, key []byte) (store.Delivery, error) {
 		return out, fmt.Errorf("delivery %d is of a kind this version does not know, %q: %w", out.ID, d.Kind, ErrNewer)
 	}
 	if err != nil {
-		return out, &damage{bucket, key, err.Error()}
+		return out, damaged(bucket, key, err.Error())
 	}
 	return out, nil
 }
@@ -213,10 +206,10 @@ type entry struct {
 
 func readEntry(key, body []byte) (e entry, err error) {
 	if len(body) < hashSize {
-		return e, &damage{inJournal, key, "it is cut short"}
+		return e, damaged(inJournal, key, "it is cut short")
 	}
 	if err := json.Unmarshal(body[hashSize:], &e); err != nil {
-		return e, &damage{inJournal, key, err.Error()}
+		return e, damaged(inJournal, key, err.Error())
 	}
 	return e, nil
 }

@@ -55,14 +55,14 @@ func (s *Store) verifyChunk(ctx context.Context, bucket string, from []byte, lin
 // follows checks one journal entry against the hash of the one before it.
 func follows(link *[]byte, key, body []byte) error {
 	if len(body) < hashSize || len(key) != 8 {
-		return &damage{inJournal, key, "it is cut short"}
+		return damaged(inJournal, key, "it is cut short")
 	}
 	before := *link
 	if before == nil {
 		before = make([]byte, hashSize)
 	}
 	if hash := chain(before, binary.BigEndian.Uint64(key), body[hashSize:]); !bytes.Equal(hash, body[:hashSize]) {
-		return &damage{inJournal, key, "it does not follow from the entry before it"}
+		return damaged(inJournal, key, "it does not follow from the entry before it")
 	}
 	*link = bytes.Clone(body[:hashSize])
 	return nil
