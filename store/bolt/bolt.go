@@ -27,6 +27,7 @@ package bolt
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,6 +76,8 @@ type Options struct {
 	// SeenFor is how long an event's key is remembered; 0 means 48 h, and less
 	// than 24 h is refused: Slack and Event Grid retry for up to a day.
 	SeenFor time.Duration
+
+	openFile func(string, int, os.FileMode) (*os.File, error) // os.OpenFile, but for tests
 }
 
 const (
@@ -93,6 +96,9 @@ func (o *Options) complete() error {
 	}
 	if o.SeenFor == 0 {
 		o.SeenFor = defaultSeenFor
+	}
+	if o.openFile == nil {
+		o.openFile = os.OpenFile
 	}
 	switch {
 	case o.LockTimeout < 0, o.MapSize < 0, o.MaxSize < 0:

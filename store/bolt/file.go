@@ -148,7 +148,7 @@ func openBolt(path string, o Options) (db *bbolt.DB, err error) {
 		InitialMmapSize: o.MapSize,
 		MaxSize:         o.MaxSize,
 		OpenFile: func(path string, flag int, mode os.FileMode) (_ *os.File, err error) {
-			file, err = os.OpenFile(path, flag, mode)
+			file, err = o.openFile(path, flag, mode)
 			return file, err
 		},
 	})
