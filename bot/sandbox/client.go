@@ -102,7 +102,7 @@ func writeClient(rw http.ResponseWriter, out any, err error) {
 	if err != nil {
 		status, code := http.StatusUnprocessableEntity, "refused"
 		switch {
-		case errors.Is(err, errNoSuch):
+		case errors.As(err, new(notThere)):
 			status, code = http.StatusNotFound, "not_found"
 		case errors.Is(err, errBadRequest):
 			status, code = http.StatusBadRequest, "bad_request"
@@ -252,7 +252,7 @@ func (w *Workspace) clientState(r *http.Request) (any, error) {
 		}
 		me = w.cfg.Users[0].ID
 	}
-	var users, commands, shortcuts, channels []any
+	users, commands, shortcuts, channels := []any{}, []any{}, []any{}, []any{}
 	for _, id := range slices.Sorted(maps.Keys(w.people)) {
 		u := w.people[id]
 		users = append(users, map[string]any{"id": u.ID, "name": u.Name, "real_name": u.RealName, "display_name": u.Name, "title": u.Title,

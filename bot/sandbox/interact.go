@@ -12,12 +12,12 @@ import (
 // What people do that the app must answer: commands, buttons and menus, modals, shortcuts. Each
 // function returns when the app has answered, or says what the person is told instead.
 
-// errNoSuch is for clients that act on something that is not (or no longer) there.
-var errNoSuch = errors.New("not there")
+// notThere is for people who act on something that is not, or no longer, there.
+type notThere string
 
-func noSuch(format string, a ...any) error {
-	return fmt.Errorf("%w: %s", errNoSuch, fmt.Sprintf(format, a...))
-}
+func (e notThere) Error() string { return string(e) }
+
+func noSuch(format string, a ...any) error { return notThere(fmt.Sprintf(format, a...)) }
 
 // ViewErrors is what is wrong with a submission's fields, by block id.
 type ViewErrors map[string]string

@@ -18,7 +18,7 @@ import { plain } from "./mrkdwn.js";
 import * as popup from "./popup.js";
 import { connection, Sidebar } from "./sidebar.js";
 import { openSwitcher } from "./switcher.js";
-import { toast } from "./toasts.js";
+import { clear as clearToasts, toast } from "./toasts.js";
 import { displayName, Workspace } from "./workspace.js";
 
 /** FOLLOW is how long after a command the thread it starts is opened by itself. */
@@ -377,6 +377,7 @@ class App {
   async switchUser(id) {
     if (id === this.workspace.me) return;
     popup.close();
+    clearToasts();
     const { target, tab, thread } = this.route;
     history.pushState(null, "", formatHash({ target, tab, thread }, id));
     await this.start(id);

@@ -23,6 +23,9 @@ export function toast(level, text, { title, picture, action } = {}) {
   expire(element, level === "error" || action ? 10000 : 5000);
 }
 
+/** clear takes all notices away: they were for somebody else. */
+export const clear = () => region().replaceChildren();
+
 // A dialog opened since lies above; opening the popover again brings the notices to the top.
 function raise(holder) {
   if (!holder.showPopover) return;
