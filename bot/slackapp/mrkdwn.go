@@ -50,7 +50,19 @@ const (
 const newline markup = "\n"
 
 // words shows s letter for letter.
-func words(s string) markup { return markup(neutral(clean(s))) }
+func words(s string) markup { return fitting(clean(s), maxCode, neutral) }
+
+// fitting makes markup of as much of s as fits a text object: escaping makes
+// one character up to five.
+func fitting(s string, limit int, of func(string) string) markup {
+	for {
+		out := of(cut(s, limit))
+		if utf8.RuneCountInString(out) <= maxTextObject-200 || limit < 20 {
+			return markup(out)
+		}
+		limit /= 2
+	}
+}
 
 // code shows s as a value that can be copied. Backticks would end it and become
 // apostrophes.
@@ -61,22 +73,17 @@ func span(s string, limit int) markup {
 	if s == "" {
 		return "`(empty)`"
 	}
-	return markup("`" + escape(cut(s, limit)) + "`")
+	return fitting(s, limit, func(s string) string { return "`" + escape(s) + "`" })
 }
 
 // fence shows s as a block of lines.
 func fence(s string) markup {
 	lines := strings.Split(strings.ReplaceAll(s, "`", "'"), "\n")
 	for i, l := range lines {
-		lines[i] = strings.TrimRight(clean(l), " ")
+		lines[i] = tidy(l)
 	}
 	s = strings.Trim(strings.Join(lines, "\n"), "\n")
-	for limit := maxFence; ; limit -= 250 {
-		out := "```\n" + escape(cut(s, limit)) + "\n```"
-		if utf8.RuneCountInString(out) <= maxTextObject-50 || limit <= 250 {
-			return markup(out)
-		}
-	}
+	return fitting(s, maxFence, func(s string) string { return "```\n" + escape(s) + "\n```" })
 }
 
 // bold stresses m. Slack ignores a marker next to a space, so those stay outside.
@@ -96,13 +103,17 @@ func mark(with string, m markup) markup {
 // link makes title lead to address, or shows both when the address is not one
 // that may be linked.
 func link(title, address string) markup {
+	const longest = 1500
 	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || len(address) > 2000 {
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return words(title) + " (" + code(address) + ")"
 	}
-	safe := strings.NewReplacer("<", "%3C", ">", "%3E", "|", "%7C", "`", "%60", "&", "&amp;", " ", "%20").Replace(u.String())
-	title = strings.NewReplacer("<", "‹", ">", "›", "|", "/").Replace(cut(clean(title), maxValue))
-	return markup("<" + safe + "|" + neutral(title) + ">")
+	safe := strings.NewReplacer("<", "%3C", ">", "%3E", "|", "%7C", "`", "%60", "&", "&amp;", " ", "%20").Replace(tidy(u.String()))
+	if len(safe) > longest {
+		return words(title) + " (" + code(address) + ")"
+	}
+	shown := neutral(strings.ReplaceAll(label(title, 200), "|", "/"))
+	return markup("<" + safe + "|" + orElse(shown, "link") + ">")
 }
 
 var userID = regexp.MustCompile(`^[UW][A-Z0-9]{1,20}$`)
@@ -174,7 +185,7 @@ func valued(s string) []markup {
 func atoms(s string) []markup {
 	var out []markup
 	lead, tail := strings.HasPrefix(s, " "), strings.HasSuffix(s, " ")
-	s = clean(s)
+	s = cut(clean(s), maxAllText)
 	for utf8.RuneCountInString(s) > maxAtom {
 		head := string([]rune(s)[:maxAtom])
 		if i := strings.LastIndex(head, " "); i > 0 {
@@ -216,11 +227,13 @@ func pack(atoms []markup, limit int) []string {
 	return out
 }
 
-// clean makes one line of s without anything invisible: control characters,
-// marks that turn the reading direction, and zero-width characters are gone.
-func clean(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	s = strings.Map(func(r rune) rune {
+// clean makes one line of s without anything invisible, single-spaced.
+func clean(s string) string { return strings.Join(strings.Fields(tidy(s)), " ") }
+
+// tidy takes out what cannot be seen: control characters, marks that turn the
+// reading direction, zero-width characters. Every space becomes a plain one.
+func tidy(s string) string {
+	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\u200c' || r == '\u200d':
 			return r // joiners carry meaning in several scripts
@@ -230,8 +243,7 @@ func clean(s string) string {
 			return -1
 		}
 		return r
-	}, s)
-	return strings.Join(strings.Fields(s), " ")
+	}, strings.ToValidUTF8(s, "\uFFFD"))
 }
 
 func escape(s string) string { return escaper.Replace(s) }
@@ -284,7 +296,7 @@ func neutral(s string) string {
 // calls reports whether s begins with the name of an emoji or of everybody.
 func calls(s []rune) bool { return calling.MatchString(string(s[:min(len(s), 100)])) }
 
-var calling = regexp.MustCompile(`^(?::[a-zA-Z0-9_+'-]+:|@(?i:here|channel|everyone|group)\b)`)
+var calling = regexp.MustCompile(`^(?::[a-zA-Z0-9_+'-]*[a-zA-Z+][a-zA-Z0-9_+'-]*:|@(?i:here|channel|everyone|group)\b)`)
 
 func insideWord(s []rune, i int) bool {
 	letter := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }

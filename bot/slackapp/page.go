@@ -20,7 +20,7 @@ type page struct {
 // header is a line of large print. It is plain text to Slack, so that nothing
 // in it can format; the words are escaped all the same.
 func (p *page) header(s string) {
-	s = label(s, maxHeader)
+	s = orElse(label(s, maxHeader), "(empty)")
 	p.add(slack.NewHeaderBlock(slack.NewTextBlockObject(slack.PlainTextType, s, false, false)), utf8.RuneCountInString(s), bold(words(s)))
 }
 
@@ -128,5 +128,5 @@ func mrkdwn(s string) *slack.TextBlockObject {
 }
 
 func plainText(s string, limit int) *slack.TextBlockObject {
-	return slack.NewTextBlockObject(slack.PlainTextType, label(s, limit), false, false)
+	return slack.NewTextBlockObject(slack.PlainTextType, orElse(label(s, limit), "(empty)"), false, false)
 }

@@ -270,7 +270,7 @@ func pick(choices []policy.Choice) *slack.SelectBlockElement {
 	var options []*slack.OptionBlockObject
 	for _, c := range choices[:min(len(choices), maxOptions)] {
 		o := slack.NewOptionBlockObject(c.Value, plainText(c.Label, maxLabel), nil)
-		if hint := describe(c); hint != "" {
+		if hint := describe(c); clean(hint) != "" {
 			o.Description = plainText(hint, maxLabel)
 		}
 		options = append(options, o)

@@ -13,7 +13,7 @@ import (
 const (
 	voiceEmpty markup = "(nothing to show)"
 	voiceCut   markup = "… (cut: this is longer than one Slack message may be)"
-	voiceGate  markup = "Stop here until this is shown to be true. Nothing after it is safe before."
+	voiceGate  markup = "Stop here until you can show this. The steps after it are not safe before that."
 
 	voiceNotMember markup = "since I'm not in this one. To have it here, invite me with `/invite` and ask again."
 	voiceUnsure    markup = "since I could not find out whether I'm in this one."

@@ -1,0 +1,147 @@
+package slackapp
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/slack-go/slack"
+
+	"rehome/conversation"
+	"rehome/policy"
+)
+
+var may = time.Date(2026, 5, 1, 9, 0, 0, 0, time.UTC)
+
+// nasty is what somebody outside would like us to say.
+const nasty = "<!channel> <@U0000000002> *bold* _it_ ~no~ `code` <https://evil.example|click> https://evil.example &lt;!here&gt; @here :tada: \u202egnp.exe\u0000\n> quoted"
+
+// cards are one of every message a conversation can show.
+func cards() map[string]conversation.Card {
+	by := conversation.Person{ID: alice}
+	party := policy.Need{
+		Fact: policy.PartyFact, Prompt: "Is this a first-party (1P) or a third-party (3P) app?", Why: "The two have tables of their own. The title does not say.",
+		Choices: []policy.Choice{{Value: "1P", Label: "1P: first-party", Hint: "Microsoft's own, registered for all tenants"}, {Value: "3P", Label: "3P: third-party", Suggested: true}},
+	}
+	tenants := policy.Need{Fact: policy.AppTenant, Prompt: "Which tenant is the app registered in?", Why: "It decides the row."}
+	for _, t := range []string{"Torus Gallatin", "AME", "CME", "GME", "MPA", "PME"} {
+		tenants.Choices = append(tenants.Choices, policy.Choice{Value: t, Label: t, Hint: "a hint about " + t, Suggested: t == "Torus Gallatin"})
+	}
+	bare := policy.Choice{Value: "x", Label: strings.Repeat("long label ", 10), Hint: strings.Repeat("long hint ", 10)}
+	steps := []conversation.Section{
+		{Text: policy.Text{{Text: "Tenant mismatch, option A: "}, {Kind: policy.Bold, Text: "move it"}, {Text: "."}}},
+		{Warning: true, Text: policy.Say("Certificate changes are top contributors to customer-visible outages.")},
+		{Heading: "Create the new vault", Number: 1, Text: policy.Text{{Text: "For "}, {Kind: policy.Value, Text: "contoso-payroll"}, {Text: ":"}, {Kind: policy.Bullet}, {Text: "first"}, {Kind: policy.Bullet}, {Text: "then "}, {Kind: policy.Code, Text: "az keyvault create"}},
+			Links: []policy.Link{{Title: "SDP guidance", URL: "https://contoso.example/sdp?a=1&b=2"}}},
+		{Heading: "Show that the old certificate is no longer in use", Number: 2, Gate: true, Text: policy.Text{{Text: "Run:"}, {Kind: policy.Block, Text: "SignInLogs\n| where a > b"}, {Kind: policy.Break}, {Text: "Ask "}, {Kind: policy.Who, Text: bob}, {Text: "."}}},
+	}
+	return map[string]conversation.Card{
+		"root": conversation.Root{
+			ID: "RH-12", Title: title, App: "contoso-payroll", AppID: "11111111-2222-4333-8444-555555555555", Due: may, Overdue: true,
+			Owners: []conversation.Person{{ID: alice}, {ID: bob}}, OpenedBy: by, Source: "slack", Status: policy.Say("Waiting for an answer: which tenant?"), Progress: "1 of 3 answered",
+			Facts: []policy.Fact{
+				{Name: policy.PartyFact, Value: "3P", From: policy.FromAnswer, Why: "the answer to question 1"},
+				{Name: policy.CertCloud, Value: "Mooncake", From: policy.FromInference, Why: "the vault's host ends in .vault.azure.cn"},
+			},
+			Links: []policy.Link{{Title: "Finding", URL: "https://contoso.example/finding/1"}},
+		},
+		"root-alert":     conversation.Root{ID: "RH-13", Title: "APP-09", OwnerTo: "payroll-owners", Source: "s360", Due: may, Status: policy.Say("Working it out")},
+		"root-bare":      conversation.Root{ID: "RH-14", Status: policy.Say("Working it out")},
+		"root-nasty":     conversation.Root{ID: "RH-15", Title: nasty, App: nasty, OwnerTo: nasty, Source: nasty, Status: policy.Text{{Kind: policy.Value, Text: nasty}, {Text: nasty}}, Progress: nasty, Facts: []policy.Fact{{Name: policy.VaultURI, Value: nasty, From: policy.FromAlert, Why: nasty}}, Links: []policy.Link{{Title: nasty, URL: "javascript:alert(1)"}, {Title: nasty, URL: "https://contoso.example/<!channel>|x"}}},
+		"root-long":      conversation.Root{ID: "RH-16", Title: strings.Repeat("long title ", 60), Facts: longFacts(), Status: policy.Say(strings.Repeat("status ", 700))},
+		"question":       conversation.Question{ID: "RH-12", Number: 1, Need: party, State: conversation.Open},
+		"select":         conversation.Question{ID: "RH-12", Number: 2, Need: tenants, State: conversation.Open},
+		"reopened":       conversation.Question{ID: "RH-12", Number: 1, Need: party, State: conversation.Open, Chosen: party.Choices[0], By: by},
+		"answered":       conversation.Question{ID: "RH-12", Number: 1, Need: party, State: conversation.Answered, Chosen: party.Choices[1], By: by},
+		"fallen":         conversation.Question{ID: "RH-12", Number: 3, Need: tenants, State: conversation.Fallen, Chosen: tenants.Choices[0], By: by, Why: policy.Say("Another answer made it unnecessary.")},
+		"waiting":        conversation.Question{ID: "RH-12", Number: 3, Need: tenants, State: conversation.Waiting, Why: policy.Text{{Kind: policy.Who, Text: bob}, {Text: " is changing party; this waits until that is settled."}}},
+		"question-nasty": conversation.Question{ID: "RH-12", Number: 4, State: conversation.Open, Need: policy.Need{Prompt: nasty, Why: nasty, Choices: []policy.Choice{{Value: "a", Label: nasty, Hint: nasty}, bare}}},
+		"advice":         conversation.Advice{ID: "RH-12", Number: 1, Part: 1, Parts: 1, Outcome: policy.Steps, Headline: "Move the certificate to the production tenant", Sections: steps, Change: true},
+		"advice-part":    conversation.Advice{ID: "RH-12", Number: 1, Part: 2, Parts: 3, Outcome: policy.Steps, Headline: "Move the certificate to the production tenant", Sections: steps[2:]},
+		"advice-none":    conversation.Advice{ID: "RH-12", Number: 2, Part: 1, Parts: 1, Outcome: policy.NoPolicyRow, Headline: "There is no policy row for this", Sections: steps[:1], Change: true},
+		"advice-long":    conversation.Advice{ID: "RH-12", Number: 1, Part: 1, Parts: 1, Headline: "Long", Sections: longSections(), Change: true},
+		"advice-nasty": conversation.Advice{ID: "RH-12", Number: 1, Part: 1, Parts: 1, Headline: nasty, Change: true, Sections: []conversation.Section{
+			{Heading: nasty, Number: 1, Text: policy.Text{{Text: nasty}, {Kind: policy.Bold, Text: nasty}, {Kind: policy.Code, Text: nasty}, {Kind: policy.Value, Text: nasty}, {Kind: policy.Block, Text: nasty}, {Kind: policy.Linked, Text: nasty, URL: "https://contoso.example/?" + nasty}, {Kind: policy.Who, Text: nasty}}},
+		}},
+		"superseded": conversation.Advice{ID: "RH-12", Number: 1, Part: 1, Parts: 3, Superseded: policy.Text{{Text: "This no longer holds: "}, {Kind: policy.Who, Text: bob}, {Text: " changed an answer."}}},
+		"remark":     conversation.Remark{ID: "RH-12", Text: policy.Text{{Text: "I did not understand: "}, {Kind: policy.Value, Text: "frobnicate"}, {Text: ". I go on with the rest."}}},
+	}
+}
+
+func longFacts() []policy.Fact {
+	var out []policy.Fact
+	for range 40 {
+		out = append(out, policy.Fact{Name: policy.SubjectName, Value: strings.Repeat("v", 500), From: policy.FromAlert, Why: strings.Repeat("why ", 200)})
+	}
+	return out
+}
+
+func longSections() []conversation.Section {
+	var out []conversation.Section
+	for i := range 70 {
+		out = append(out, conversation.Section{Heading: "Step", Number: i + 1, Text: policy.Say(strings.Repeat("word & word ", 400)), Gate: i%2 == 0})
+	}
+	return out
+}
+
+func TestEveryCardLooksAsItShould(t *testing.T) {
+	d := sit(t, set{door: "http"})
+	for name, card := range cards() {
+		t.Run(name, func(t *testing.T) {
+			blocks, text := render(card, marker{"RH-12", "q1", "0123456789abcdef"})
+			golden(t, "card-"+name, text, blocks)
+			d.accepts(t, blocks, text)
+		})
+	}
+}
+
+// accepts posts a message to the strict sandbox, and edits it, which has the
+// tighter limits.
+func (d *desk) accepts(t *testing.T, blocks []slack.Block, text string) {
+	t.Helper()
+	at, err := d.chat.send(t.Context(), triage, false, quiet(text, blocks...)...)
+	if err != nil {
+		t.Fatalf("the sandbox refuses it: %v\n%s", err, d.whyRefused())
+	}
+	if _, err = d.chat.send(t.Context(), triage, true, append(quiet(text, blocks...), slack.MsgOptionUpdate(at.TS))...); err != nil {
+		t.Fatalf("the sandbox refuses the edit: %v\n%s", err, d.whyRefused())
+	}
+	m, _ := d.Message(triage, at.TS)
+	for _, who := range m.Mentions {
+		if strings.HasPrefix(who, "!") {
+			t.Errorf("it mentions %s", who)
+		}
+	}
+}
+
+func (d *desk) whyRefused() string {
+	calls := d.Calls()
+	b, _ := json.MarshalIndent(calls[len(calls)-1], "", "  ")
+	return string(b)
+}
+
+// golden compares a message with testdata/name.golden: the words, then the blocks.
+func golden(t *testing.T, name, text string, blocks any) {
+	t.Helper()
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	check(t, enc.Encode(blocks))
+	got := text + "\n\n-- blocks --\n" + b.String()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		check(t, os.MkdirAll("testdata", 0o755))
+		check(t, os.WriteFile(path, []byte(got), 0o644))
+		return
+	}
+	want, err := os.ReadFile(path)
+	check(t, err)
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got; if it is meant, go test -update and read the diff):\n%s", path, diff)
+	}
+}
