@@ -57,19 +57,26 @@ type scanner struct {
 
 // spansLines reports whether the next record is an object that is whole only
 // after a line's end. Whatever is broken counts as lines, where one bad record
-// does not take the rest with it.
+// does not take the rest with it. It looks no further ahead than it must: the
+// next record of a feed may be hours away.
 func (s *scanner) spansLines() bool {
-	ahead, _ := s.r.Peek(MaxRecord) // short at the end of the stream
-	end := bytes.IndexByte(ahead, '\n')
-	if end < 0 || json.Valid(ahead[:end]) {
-		return false
+	for {
+		ahead, _ := s.r.Peek(s.r.Buffered())
+		if end := bytes.IndexByte(ahead, '\n'); end >= 0 {
+			if json.Valid(ahead[:end]) {
+				return false
+			}
+			var whole json.RawMessage
+			err := json.NewDecoder(bytes.NewReader(ahead)).Decode(&whole)
+			if !errors.Is(err, io.ErrUnexpectedEOF) {
+				return err == nil && len(whole) > end
+			}
+		}
+		// Sound so far: a broken line would have clashed with the one after it.
+		if _, err := s.r.Peek(len(ahead) + 1); err != nil {
+			return bytes.IndexByte(ahead, '\n') >= 0
+		}
 	}
-	var whole json.RawMessage
-	err := json.NewDecoder(bytes.NewReader(ahead)).Decode(&whole)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return true // sound as far as it goes; a broken line would have clashed with the next
-	}
-	return err == nil && len(whole) > end
 }
 
 // lines yields each line that is not blank.

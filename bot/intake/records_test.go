@@ -81,6 +81,30 @@ func TestATooLargeRecordIsSaidAndTheNextFollows(t *testing.T) {
 	}
 }
 
+// A feed's records come out as they go in, not when the next one does.
+func TestARecordDoesNotWaitForTheNext(t *testing.T) {
+	r, w := io.Pipe()
+	got := make(chan Record)
+	go func() {
+		defer close(got)
+		for rec := range Records(r) {
+			got <- rec
+		}
+	}()
+	for _, line := range []string{`{"a":1}`, `{"b":`, `{"c":3}`} {
+		if _, err := io.WriteString(w, line+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		if rec := <-got; string(rec.Raw) != line {
+			t.Errorf("%s came as %s", line, rec.Raw)
+		}
+	}
+	_ = w.Close()
+	if rec, more := <-got; more {
+		t.Errorf("%s came after the end", rec.Raw)
+	}
+}
+
 func TestAReaderThatFailsEndsTheRecords(t *testing.T) {
 	broken := errors.New("the disk is gone")
 	got := read(io.MultiReader(strings.NewReader("{\"a\":1}\n"), iotest.ErrReader(broken)))

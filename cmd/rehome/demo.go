@@ -118,6 +118,9 @@ func (p *program) demoFeed(file string) (io.ReadCloser, error) {
 	if file == "" {
 		return io.NopCloser(strings.NewReader(asOf(demoAlerts, p.now()))), nil
 	}
+	if in, ok := p.in.(io.ReadCloser); ok && file == "-" {
+		return in, nil // closing it ends a read that waits for more
+	}
 	r, _, err := p.open(file)
 	return r, err
 }

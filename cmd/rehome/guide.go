@@ -165,7 +165,7 @@ func (p *program) guide(c *cobra.Command, in guideInput) error {
 		return err
 	}
 	if d.Need != nil {
-		return &exit{missing, unanswered(*d.Need)}
+		return &exit{missing, unanswered(d.Outcome, *d.Need)}
 	}
 	return nil
 }
@@ -293,19 +293,22 @@ func glamourRender(text, style string, width int) (string, error) {
 }
 
 // unanswered says which flag would answer a need.
-func unanswered(n policy.Need) error {
+func unanswered(o policy.Outcome, n policy.Need) error {
 	values := make([]string, 0, len(n.Choices))
 	for _, c := range n.Choices {
 		values = append(values, c.Value)
 	}
+	flag := ""
 	for _, f := range factFlags {
-		if f.fact != n.Fact {
-			continue
+		if f.fact == n.Fact {
+			flag = "--" + f.name + " " + strings.Join(values, "|")
 		}
-		if n.Fact == policy.Violated {
-			return errors.New("which violation it is, is missing; give --title (rehome policy show titles) or --alert")
-		}
-		return fmt.Errorf("%s is missing; give --%s %s", n.Fact, f.name, strings.Join(values, "|"))
 	}
-	return fmt.Errorf("%s is missing", n.Fact)
+	switch {
+	case n.Fact == policy.Violated:
+		return errors.New("nothing says which violation it is; give --title (see: rehome policy show titles) or --alert")
+	case o == policy.Conflict:
+		return fmt.Errorf("two facts contradict each other; say which holds with %s", flag)
+	}
+	return fmt.Errorf("%s is missing; give %s", n.Fact, flag)
 }

@@ -44,6 +44,10 @@ const (
 // shut down in order; env is asked by name for each variable it needs.
 func run(ctx context.Context, args []string, env func(string) string, io stdio) int {
 	p := &program{env: env, stdio: io, now: time.Now}
+	return p.run(ctx, args)
+}
+
+func (p *program) run(ctx context.Context, args []string) int {
 	root := p.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -58,7 +62,7 @@ func run(ctx context.Context, args []string, env func(string) string, io stdio) 
 		}
 	}
 	if e.err != nil {
-		fmt.Fprintln(io.err, "rehome: "+oneLine(e.err.Error()))
+		fmt.Fprintln(p.err, "rehome: "+oneLine(err.Error()))
 	}
 	return e.code
 }

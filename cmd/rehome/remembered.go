@@ -180,7 +180,7 @@ func (p *program) listCommand() *cobra.Command {
 		}
 		return p.columns("ID\tSTATUS\tDUE\tAPP\tTITLE", len(all), func(i int) []string {
 			l := all[i]
-			return []string{l.ID, string(l.Status), dayOf(l.Due), cmp.Or(l.App, l.AppID), l.Title}
+			return []string{l.ID, string(l.Status), dayOf(l.Due), cmp.Or(l.App, l.AppID, "-"), l.Title}
 		})
 	})
 }

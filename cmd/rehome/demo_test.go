@@ -1,0 +1,251 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"rehome/bot/intake"
+	"rehome/conversation"
+	"rehome/policy"
+)
+
+// demoUp starts a demo and waits until it is up.
+func demoUp(t *testing.T, in io.Reader, args ...string) (r *running, page browser, store string) {
+	t.Helper()
+	r = start(t, nil, in, append([]string{"demo", "--listen", "127.0.0.1:0"}, args...)...)
+	address := r.expect(`^The workspace is at (http://127\.0\.0\.1:\d+)/$`)[1]
+	store = r.expect(`REHOME_STORE=(bolt:\S+) rehome list`)[1]
+	return r, browser{t, address, rivera}, store
+}
+
+// Somebody opens the page, types a command, answers one question, and has the
+// steps with the right cell of the policy table in them.
+func TestANewcomerReachesTheRightStepsInTheDemo(t *testing.T) {
+	nothingLeft(t)
+	r, page, _ := demoUp(t, nil)
+
+	page.send("command", map[string]any{"channel": triage, "command": "/rehome", "text": "1P SG owner AME, Fairfax, cloud-mismatch"})
+	root := page.await(triage, "", "RH-7", "cloud mismatches")
+	question := page.await(triage, root.TS, "vault exists in the right cloud")
+	page.press(triage, question, "Option 2")
+	steps := page.await(triage, root.TS, "FairFax + Prod + USME")
+	if !strings.Contains(steps.Text, "Private Issuer") {
+		t.Errorf("the steps name no issuer:\n%s", steps.Text)
+	}
+	page.await(triage, root.TS, "no longer in use")
+
+	if code := r.stop(); code != done {
+		t.Errorf("Ctrl-C ends it with %d: %s", code, r.err.String())
+	}
+	r.expect("^Stopped.$")
+}
+
+// In a channel that the bot is not in, the conversation is a direct message.
+func TestTheDemoAnswersElsewhereInADirectMessage(t *testing.T) {
+	_, page, _ := demoUp(t, nil)
+	page.send("command", map[string]any{"channel": random, "command": "/rehome", "text": "tenant-mismatch 3P PME"})
+	page.await(random, "", "RH-7")
+	dm := page.awaitDM()
+	root := page.await(dm, "", "RH-7")
+	page.await(dm, root.TS, "Option A")
+}
+
+func TestStoppingTheDemoLeavesNothingBehind(t *testing.T) {
+	nothingLeft(t)
+	r, _, store := demoUp(t, nil)
+	dir := filepath.Dir(strings.TrimPrefix(store, "bolt:"))
+	if _, err := os.Stat(dir); err != nil {
+		t.Fatal(err)
+	}
+	if code := r.stop(); code != done {
+		t.Errorf("it ended with %d: %s", code, r.err.String())
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Errorf("%s is still there", dir)
+	}
+}
+
+// What list, show and outbox say beside the demo and of its file afterwards is
+// the same.
+func TestTheStoreIsReadBesideTheDemoAndAfterIt(t *testing.T) {
+	store := "bolt:" + filepath.Join(shortDir(t), "d.db")
+	r, page, _ := demoUp(t, nil, "--store", store)
+	page.await(triage, "", "RH-6")
+	env := map[string]string{"REHOME_STORE": store}
+	ask := func() (out []string) {
+		for _, args := range [][]string{{"list"}, {"list", "--format", "json"}, {"show", "rh-3"}, {"outbox", "--failed", "--format", "json"}} {
+			code, said, errs := once(env, args...)
+			if code != done || errs != "" {
+				t.Fatalf("%v: %d %s", args, code, errs)
+			}
+			out = append(out, said)
+		}
+		return out
+	}
+	page.await(triage, page.await(triage, "", "RH-3").TS, "SG owner") // everything has been said by then
+	drained(t, env)
+	beside := ask()
+	info, err := os.Stat(strings.TrimPrefix(store, "bolt:") + ".sock")
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket is %v, %v", info, err)
+	}
+	if code := r.stop(); code != done {
+		t.Fatal(r.err.String())
+	}
+	if diff := cmp.Diff(beside, ask()); diff != "" {
+		t.Errorf("beside and afterwards differ: %s", diff)
+	}
+	if !strings.Contains(beside[0], "RH-6  advised") || !strings.Contains(beside[2], "Fabrikam Telemetry Relay") {
+		t.Errorf("it says little: %s", beside)
+	}
+}
+
+// drained waits until nothing waits to be said.
+func drained(t *testing.T, env map[string]string) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		_, out, _ := once(env, "outbox")
+		if strings.Contains(out, "Nothing waits") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(out)
+		}
+	}
+}
+
+func TestTwoDemosCannotShareAStore(t *testing.T) {
+	store := "bolt:" + filepath.Join(shortDir(t), "d.db")
+	demoUp(t, nil, "--store", store)
+	code, _, said := once(nil, "demo", "--listen", "127.0.0.1:0", "--store", store)
+	if code != failed || !strings.Contains(said, "in use by another process") || strings.Count(said, "\n") != 1 {
+		t.Errorf("%d: %s", code, said)
+	}
+}
+
+func TestAPortInUseNamesTheFlag(t *testing.T) {
+	_, page, _ := demoUp(t, nil)
+	at := strings.TrimPrefix(page.url, "http://")
+	code, _, said := once(nil, "demo", "--listen", at)
+	want := "rehome: " + at + " is in use by another program; stop that one, or choose another address with --listen (127.0.0.1:0 takes any free port)\n"
+	if code != failed || said != want {
+		t.Errorf("%d: %s", code, said)
+	}
+}
+
+// Alerts of one's own arrive line by line, each with what became of it; a bad
+// one does not take the others with it, and the same one twice is one.
+func TestAlertsFromAFeedAreSaidLineByLine(t *testing.T) {
+	nothingLeft(t)
+	in, feed := io.Pipe()
+	r := start(t, nil, in, "demo", "--listen", "127.0.0.1:0", "--alerts", "-")
+	page := browser{t, r.expect(`^The workspace is at (http://\S+)/$`)[1], rivera}
+	write := func(s string) {
+		t.Helper()
+		if _, err := io.WriteString(feed, s+"\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const alert = `{"id": "X-1", "source": {"system": "other"}, "title": "AAD Entra Apps cloud mismatches with Cert Cloud", "app": {"displayName": "Contoso <!channel> Feed"}}`
+	write(alert)
+	write(`{"id": "X-2", "source": {"system": "other"}, "title": "t", "app": {"appId": "nope"}}`)
+	write(alert)
+	write(`{"id": "X-3", "source": {"system": "other"}, "title": "Something else", "app": {}, "credential": {"secretText": "c0ffee-canary"}}`)
+	r.expect(`^  line 1  RH-1  AAD Entra Apps cloud mismatches with Cert Cloud$`)
+	r.expect(`^  line 2  not opened: app\.appId is not a GUID; send it as 0{8}-0{4}-0{4}-0{4}-0{12}$`)
+	r.expect(`^  line 3  RH-1  .* \(was known already\)$`)
+	r.expect(`^  line 4  RH-2  Something else \(note: credential\.secretText looks like key material and was left out; .*\)$`)
+	root := page.await(triage, "", "RH-1")
+	if strings.Contains(root.Text, "<!channel>") {
+		t.Errorf("an alert can mention people: %s", root.Text)
+	}
+	if code := r.stop(); code != done {
+		t.Errorf("%d: %s", code, r.err.String())
+	}
+	if strings.Contains(r.said()+r.err.String(), "canary") {
+		t.Error("key material was printed")
+	}
+	_ = feed.Close()
+}
+
+// The samples in the binary cover every kind of violation, come to what they
+// are there to show, and one of them is broken on purpose.
+func TestTheSamplesShowEveryKind(t *testing.T) {
+	now := time.Date(2026, 11, 21, 9, 30, 0, 0, time.UTC)
+	tenants, err := policy.ParseTenants(demoTenants)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := policy.Default().WithTenants(tenants)
+	var got []string
+	for rec, err := range intake.Records(strings.NewReader(asOf(demoAlerts, now))) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := intake.Decode(rec.Raw)
+		if err != nil {
+			got = append(got, "malformed")
+			continue
+		}
+		if a.Violation.Due.Before(now.AddDate(0, 0, -10)) || a.Violation.Due.After(now.AddDate(0, 0, 40)) {
+			t.Errorf("line %d is due %v", rec.Line, a.Violation.Due)
+		}
+		d := p.Decide(p.Infer(a.Violation), now)
+		line := string(d.Scenario) + " " + string(d.Outcome)
+		if d.Need != nil {
+			line += " " + string(d.Need.Fact)
+		}
+		got = append(got, line)
+	}
+	want := []string{
+		"tenant-mismatch ask option",
+		"tenant-mismatch ask sg_owner_tenant",
+		"cloud-mismatch ask sg_owner_tenant",
+		"tenant-mismatch steps", // handed over: everything was confirmed before
+		"rotation steps",
+		"secrets-only steps",
+		"malformed",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTheProcessThatHoldsTheStoreSaysWhatItDoesNotHave(t *testing.T) {
+	store := "bolt:" + filepath.Join(shortDir(t), "d.db")
+	demoUp(t, nil, "--store", store)
+	code, _, said := once(map[string]string{"REHOME_STORE": store}, "show", "RH-99")
+	if code != failed || said != "rehome: there is no conversation RH-99; see all with: rehome list\n" {
+		t.Errorf("%d: %s", code, said)
+	}
+}
+
+// A delivery's effect is described, never left out.
+func TestWhatWaitsIsDescribed(t *testing.T) {
+	for _, e := range []conversation.Effect{
+		conversation.Show{In: 1, Card: "q2"},
+		conversation.Tell{To: conversation.Person{ID: rivera}, Text: policy.Say("Ada was faster.")},
+		conversation.Record{Text: "opened"},
+	} {
+		if whatOf(e) == "" {
+			t.Errorf("%T", e)
+		}
+	}
+	if _, err := json.Marshal(waiting{What: "x"}); err != nil {
+		t.Error(err)
+	}
+	if ctx, stop := untilSignal(context.Background()); ctx.Err() != nil {
+		t.Error("it was over before it began")
+	} else {
+		stop()
+	}
+}
