@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rehome/conversation"
+	"rehome/policy"
 	"rehome/store"
 )
 
@@ -99,7 +100,7 @@ func anyStep(r *rand.Rand) store.Step {
 		case 0:
 			effects = append(effects, conversation.Show{In: r.Intn(2), Card: fmt.Sprint("q", r.Intn(3))})
 		case 1:
-			effects = append(effects, conversation.Tell{To: conversation.Person{ID: fmt.Sprint("U", r.Intn(2))}, Text: "already answered"})
+			effects = append(effects, conversation.Tell{To: conversation.Person{ID: fmt.Sprint("U", r.Intn(2))}, Text: policy.Say("already answered")})
 		case 2:
 			effects = append(effects, conversation.Record{By: conversation.Person{ID: "U1"}, Text: fmt.Sprint("line ", r.Intn(100))})
 		}

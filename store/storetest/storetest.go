@@ -406,7 +406,7 @@ func journal(t *testing.T, s store.Store) {
 }
 
 func waiting(t *testing.T, s store.Store) {
-	tell := conversation.Tell{To: conversation.Person{ID: "U2"}, In: 1, Text: "already answered"}
+	tell := conversation.Tell{To: conversation.Person{ID: "U2"}, In: 1, Text: policy.Say("already answered")}
 	id := opens(t, s, "a", show(0, "root"), tell, show(1, "root"), show(0, "q1"))
 	want := []store.Delivery{
 		{ID: 1, Line: id + "/0", Effect: show(0, "root")},
