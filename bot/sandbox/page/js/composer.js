@@ -2,7 +2,7 @@
 // channels and emoji, and Slack's rules for slash commands.
 
 import { post } from "./api.js";
-import { freshId, h, replace } from "./dom.js";
+import { freshId, h, replace, spend } from "./dom.js";
 import { emoji, shortcodes } from "./emoji.js";
 import { avatar, icon } from "./icons.js";
 import * as popup from "./popup.js";
@@ -200,18 +200,18 @@ export class Composer {
     if (event.isComposing) return;
     const open = !this.suggestions.hidden;
     if (open && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
-      event.preventDefault();
+      spend(event);
       this.steered = true;
       this.point(this.active + (event.key === "ArrowDown" ? 1 : -1));
     } else if (open && event.key === "Escape") {
-      event.preventDefault();
+      spend(event);
       event.stopPropagation();
       this.hideSuggestions();
     } else if (open && (event.key === "Tab" || event.key === "Enter") && !event.shiftKey && (event.key === "Tab" || this.steered || !this.complete())) {
-      event.preventDefault();
+      spend(event);
       this.accept(this.active);
     } else if (event.key === "Enter" && !event.shiftKey) {
-      event.preventDefault();
+      spend(event);
       this.submit();
     }
   }

@@ -7,7 +7,7 @@
 // data-block-id. A control inside an input block acts only with dispatch_action.
 
 import { avatar } from "./icons.js";
-import { freshId, h, link, replace, safeHref } from "./dom.js";
+import { freshId, h, link, replace, safeHref, spend } from "./dom.js";
 import { icon } from "./icons.js";
 import { plain, textObject } from "./mrkdwn.js";
 import { openList } from "./popup.js";
@@ -94,7 +94,7 @@ function button(part) {
 
 function overflow(part) {
   const { element, data } = part;
-  const options = (element.options ?? []).map((option) => ({ text: option.text?.text ?? "", node: textObject(option.text), description: option.description?.text, value: option.value, option }));
+  const options = (element.options ?? []).map((option) => ({ text: option.text?.text ?? "", draw: () => textObject(option.text), description: option.description?.text, value: option.value, option }));
   return h(
     "button",
     {
@@ -123,7 +123,7 @@ function chooseOverflow(part, anchor, option) {
 function staticOptions(element) {
   const groups = element.option_groups ?? [{ options: element.options ?? [] }];
   return groups.flatMap((group) =>
-    (group.options ?? []).map((option) => ({ text: option.text?.text ?? "", node: textObject(option.text), description: option.description?.text, value: option.value, group: group.label?.text, raw: option })),
+    (group.options ?? []).map((option) => ({ text: option.text?.text ?? "", draw: () => textObject(option.text), description: option.description?.text, value: option.value, group: group.label?.text, raw: option })),
   );
 }
 
@@ -171,7 +171,7 @@ function single(part, options, field, initial) {
 function drawSelect(trigger, element, option) {
   trigger.classList.toggle("is-empty", !option);
   trigger.dataset.value = option?.value ?? "";
-  const shown = option ? [option.icon?.cloneNode(true), option.node?.cloneNode(true) ?? option.text] : (element.placeholder?.text ?? "Choose an option");
+  const shown = option ? [option.icon?.cloneNode(true), option.draw?.() ?? option.text] : (element.placeholder?.text ?? "Choose an option");
   replace(trigger, h("span", { class: "select-text" }, shown), icon("down", 16));
   if (trigger.hasAttribute("aria-label")) trigger.setAttribute("aria-label", [element.placeholder?.text || "Choose an option", option?.text].filter(Boolean).join(": "));
 }
@@ -214,7 +214,7 @@ const chip = (option, remove) => h("span", { class: "chip", data: { value: optio
 
 function openOnArrow(event) {
   if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
-  event.preventDefault();
+  spend(event);
   event.currentTarget.click();
 }
 
@@ -232,7 +232,7 @@ function textInput(part, kind) {
   });
   input.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || kind === "textarea" || event.isComposing) return;
-    event.preventDefault();
+    spend(event);
     if (dispatches && triggers.includes("on_enter_pressed")) report();
     else context.submit?.();
   });

@@ -74,6 +74,17 @@ export function safeImage(address) {
   }
 }
 
+/**
+ * spend uses a key up: neither the browser nor whatever gets the focus next acts on it again. Drivers
+ * and some remote keyboards send the character apart from the key, so that one is taken too.
+ */
+export function spend(event) {
+  event.preventDefault();
+  const swallow = (press) => press.preventDefault();
+  document.addEventListener("keypress", swallow, { capture: true, once: true });
+  document.addEventListener("keyup", () => document.removeEventListener("keypress", swallow, true), { capture: true, once: true });
+}
+
 let lastId = 0;
 
 /** freshId gives ids for aria references. */

@@ -135,7 +135,7 @@ class App {
     if (channel || workspace.apps.has(route.target)) return route;
     const channels = [...workspace.channels.values()].filter((each) => !each.is_im);
     const first = channels.find((each) => each.bot_is_member) ?? channels[0] ?? [...workspace.channels.values()][0];
-    return { target: first?.id };
+    return { target: first?.id ?? [...workspace.apps.keys()][0] };
   }
 
   async show(route, { force = false } = {}) {

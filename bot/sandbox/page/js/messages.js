@@ -5,7 +5,7 @@
 // the newest message only while the reader is at the bottom.
 
 import { blocks } from "./blocks.js";
-import { add, h, replace } from "./dom.js";
+import { add, h, spend } from "./dom.js";
 import { emoji } from "./emoji.js";
 import { avatar, icon } from "./icons.js";
 import { mrkdwn, plain, textObject } from "./mrkdwn.js";
@@ -250,10 +250,10 @@ export class MessageList {
     const at = articles.indexOf(article);
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: articles.length - 1 }[event.key];
     if (to !== undefined) {
-      event.preventDefault();
+      spend(event);
       this.focusArticle(articles[Math.max(0, Math.min(to, articles.length - 1))]);
     } else if ((event.key === "ArrowRight" || event.key === "t") && !this.isThread && !event.ctrlKey && !event.metaKey) {
-      event.preventDefault();
+      spend(event);
       this.app.openThread(this.channel, article.dataset.threadTs ?? article.dataset.ts, { focus: true });
     }
   }

@@ -5,12 +5,12 @@
 // Options carry data-value and role "option" (or "menuitem"), so that a test
 // or a screen reader can find them whatever they look like.
 
-import { freshId, h, replace } from "./dom.js";
+import { freshId, h, replace, spend } from "./dom.js";
 
 let current = null;
 
 /**
- * openList shows options under an anchor. options are {text, value, node?, description?, icon?, group?, danger?};
+ * openList shows options under an anchor. options are {text, value, draw?, description?, icon?, group?, danger?};
  * choose(option) runs on every choice, and the list stays open when multiple is set.
  */
 export function openList({ anchor, label, options, choose, chosen = () => false, multiple = false, menu = false, filter = options.length > 6, onclose = () => {} }) {
@@ -94,7 +94,7 @@ class FloatingList {
         onclick: () => this.pick(index),
       },
       option.icon ? h("span", { class: "popup-option-icon" }, option.icon) : null,
-      h("span", { class: "popup-option-text" }, option.node ?? option.text, option.description ? h("span", { class: "popup-option-description" }, option.description) : null),
+      h("span", { class: "popup-option-text" }, option.draw?.() ?? option.text, option.description ? h("span", { class: "popup-option-description" }, option.description) : null),
       this.menu ? null : h("span", { class: "popup-option-check", "aria-hidden": "true" }),
     );
   }
@@ -123,18 +123,18 @@ class FloatingList {
   key(event) {
     const moves = { ArrowDown: this.active + 1, ArrowUp: this.active - 1, Home: this.search ? undefined : 0, End: this.search ? undefined : this.shown.length - 1, PageDown: this.active + 8, PageUp: this.active - 8 };
     if (moves[event.key] !== undefined) {
-      event.preventDefault();
+      spend(event);
       this.point(moves[event.key]);
     } else if (event.key === "Enter" || (event.key === " " && !this.search)) {
-      event.preventDefault();
+      spend(event);
       this.pick(this.active);
     } else if (event.key === "Escape") {
       // The key is spent here: it must not also close the modal or thread behind.
-      event.preventDefault();
+      spend(event);
       event.stopPropagation();
       this.close();
     } else if (event.key === "Tab") {
-      event.preventDefault();
+      spend(event);
       this.close();
     } else if (!this.search && event.key.length === 1 && !event.ctrlKey && !event.metaKey) {
       this.typeAhead(event.key.toLowerCase());

@@ -1,6 +1,6 @@
 // Ctrl/Cmd+K: jump to a channel, a person or an app by typing part of its name.
 
-import { freshId, h, replace } from "./dom.js";
+import { freshId, h, replace, spend } from "./dom.js";
 import { avatar, icon } from "./icons.js";
 import { displayName } from "./workspace.js";
 
@@ -36,10 +36,10 @@ export function openSwitcher(app) {
 
   function key(event) {
     if (event.key === "Enter") {
-      event.preventDefault();
+      spend(event);
       go(shown[active]);
     } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-      event.preventDefault();
+      spend(event);
       active = (active + (event.key === "ArrowDown" ? 1 : -1) + shown.length) % Math.max(1, shown.length);
       draw();
     }
