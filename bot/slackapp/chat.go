@@ -127,6 +127,14 @@ func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// CloseIdleConnections passes on what http.Client asks of its transport; without
+// it Close would do nothing.
+func (l limited) CloseIdleConnections() {
+	if t, ok := l.next.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
+
 // Close lets go of idle connections.
 func (c *Chat) Close() { c.http.CloseIdleConnections() }
 
