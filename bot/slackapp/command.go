@@ -260,6 +260,16 @@ func (d *Doors) policyPage(text string) *page {
 	return &p
 }
 
+// version says which policy is in force, and when it should be looked at again.
+func (d *Doors) version() []markup {
+	v := d.Bot.Policy.Version(d.Bot.Now())
+	out := []markup{words("Policy " + v.Version), " ", code(v.Digest[:min(19, len(v.Digest))])}
+	if v.Stale != "" {
+		out = append(append(out, " · "), atoms(v.Stale)...)
+	}
+	return out
+}
+
 // keysOf splits a row's key cell; "CME / AME / PME" means any of them.
 func keysOf(r policy.Row) []string {
 	keys := strings.Split(r.Key, "/")
@@ -278,7 +288,7 @@ func policyRows(party policy.Party, tenant string, cloud policy.Cloud, rows []po
 	}
 	for _, r := range rows {
 		out = append(out, newline, "• ", code(r.Key), " ", words(string(r.Cloud)), " → ", code(r.AsWritten),
-			words(fmt.Sprintf(" · issuer %s · %s · corp devices: %s", r.Issuer, r.Vaults, r.CorpDevices)))
+			" · ", words(fmt.Sprintf("issuer %s · %s · corp devices: %s", r.Issuer, r.Vaults, r.CorpDevices)))
 	}
 	return out
 }

@@ -85,7 +85,9 @@ func sit(t *testing.T, s set) *desk {
 	log := slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	d.chat, err = NewChat(Options{BotToken: "xoxb-test", AppToken: "xapp-test", APIURL: slackSide.URL + "/api", Log: log})
 	check(t, err)
-	d.bot = bot.New(bot.Bot{Policy: policy.Default(), Store: d.store, Chat: d.chat, Log: log, Pace: time.Microsecond, Burst: 1000})
+	began := time.Now() // the bot lives in May 2026, when its policy was fresh
+	d.bot = bot.New(bot.Bot{Policy: policy.Default(), Store: d.store, Chat: d.chat, Log: log, Pace: time.Microsecond, Burst: 1000,
+		Now: func() time.Time { return may.Add(time.Since(began)) }})
 	doors := Doors{Bot: d.bot, Chat: d.chat, SigningSecrets: []string{secret}, Log: log}
 	if s.doors != nil {
 		s.doors(&doors)

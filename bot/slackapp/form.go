@@ -65,7 +65,7 @@ func (d *Doors) formView(f form) slack.ModalViewRequest {
 	if f.Empty {
 		intro = "I recognised nothing in that message. " + intro
 	}
-	add(slack.NewSectionBlock(mrkdwn(string(words(intro))), nil, nil))
+	add(slack.NewSectionBlock(mrkdwn(string(words(intro))), nil, nil, slack.SectionBlockOptionBlockID("intro")))
 	add(selectInput(formViolation, "Violation", "Which finding is it?", false, d.violations()))
 	add(textInput(formAppID, "App id", "00000000-0000-0000-0000-000000000000", "The application (client) id, a GUID"))
 	add(textInput(formAppName, "App name", "", ""))
@@ -234,6 +234,7 @@ func formErrors(errors map[string]string) viewReply {
 
 // closing replaces the form by what came of it.
 func closing(p *page) viewReply {
+	p.stamp("started")
 	return viewReply{Action: "update", View: slack.ModalViewRequest{
 		Type: slack.VTModal, Title: plainText("Started", 24), Close: plainText("Close", 24), Blocks: slack.Blocks{BlockSet: p.blocks},
 	}}

@@ -59,7 +59,7 @@ func (d *Doors) homeView(ctx context.Context, user string) (slack.HomeTabViewReq
 	for _, r := range slices.Backward(mine) {
 		p.say(line(r)...)
 	}
-	v := d.Bot.Policy.Version(now)
-	p.note(words("Policy " + v.Version + ". " + v.Stale + " " + cut(v.Digest, 19)))
+	p.note(d.version()...)
+	p.stamp("home")
 	return slack.HomeTabViewRequest{Type: slack.VTHomeTab, CallbackID: "rehome_home", Blocks: slack.Blocks{BlockSet: p.blocks}}, nil
 }
