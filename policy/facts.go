@@ -80,9 +80,9 @@ func (f Facts) Value(name FactName) string {
 
 // Claim returns what one source says about name.
 func (f Facts) Claim(name FactName, from Source) (Fact, bool) {
-	for _, c := range f {
-		if c.Name == name && c.From == from {
-			return c, true
+	for i := range f {
+		if f[i].Name == name && f[i].From == from {
+			return f[i], true
 		}
 	}
 	return Fact{}, false
@@ -114,13 +114,11 @@ func (f Facts) Without(name FactName, from Source) Facts {
 // Best returns the strongest claim for every name, in the order the names were
 // first claimed.
 func (f Facts) Best() []Fact {
-	var out []Fact
-	seen := map[FactName]bool{}
-	for _, c := range f {
-		if seen[c.Name] {
+	out := make([]Fact, 0, len(f))
+	for i, c := range f {
+		if slices.ContainsFunc(f[:i], func(o Fact) bool { return o.Name == c.Name }) {
 			continue
 		}
-		seen[c.Name] = true
 		best, _ := f.Get(c.Name)
 		out = append(out, best)
 	}

@@ -297,6 +297,11 @@ func (v *values) words(parts []part) string {
 		return parts[0].words
 	}
 	var b strings.Builder
+	size := 0
+	for _, p := range parts {
+		size += len(p.words) + len(v.fill[p.blank])
+	}
+	b.Grow(size)
 	for _, p := range parts {
 		words := p.words
 		if p.blank != noBlank {

@@ -11,7 +11,7 @@ import (
 // it can neither link nor format.
 func (d Decision) Markdown() string {
 	m := &markdown{}
-	m.b.Grow(8 << 10)
+	m.b.Grow(16 << 10)
 	m.heading(d)
 	m.text("", d.Summary)
 	m.line("")

@@ -36,7 +36,8 @@ type reading struct {
 	i        int
 	facts    Facts
 	leftover []string
-	lost     int      // where the last leftover word stood, plus one
+	lost     bool     // nothing but connectives since the last leftover word: what is left now goes on with it
+	between  string   // those connectives
 	about    string   // what the next value is about, by the words before it: owner, app, cert or ""
 	tenants  []string // bare tenants, not yet known whose
 }
@@ -45,7 +46,11 @@ type reading struct {
 func (r *reading) next() {
 	w := r.words[r.i]
 	switch {
-	case w.key == "", r.phrase(), r.address(w), r.id(w), r.special(w), r.connective(w):
+	case w.key == "":
+	case r.phrase(), r.address(w), r.id(w), r.special(w):
+		r.lost = false
+	case r.connective(w):
+		r.between += w.bare + " "
 	default:
 		r.leave(w)
 	}
@@ -207,15 +212,16 @@ func (r *reading) connective(w word) bool {
 	return true
 }
 
-// leave keeps a word that means nothing here.
+// leave keeps a word that means nothing here, together with its neighbours, so
+// that people recognise what they typed.
 func (r *reading) leave(w word) {
 	r.about = ""
-	if n := len(r.leftover); n > 0 && r.lost == r.i {
-		r.leftover[n-1] += " " + w.bare
+	if n := len(r.leftover); n > 0 && r.lost {
+		r.leftover[n-1] += " " + r.between + w.bare
 	} else {
 		r.leftover = append(r.leftover, w.bare)
 	}
-	r.lost = r.i + 1
+	r.lost, r.between = true, ""
 }
 
 // settleTenants says whose the bare tenants are.

@@ -264,11 +264,11 @@ var conditionValues = [conditionCount][]string{
 // hold reports whether all conditions hold.
 func (c conditions) hold(v *values) bool {
 	for _, one := range c {
-		got, ok := v.state[one.on], false
-		for is := range strings.SplitSeq(one.is, "|") {
-			ok = ok || is == got
+		got := v.state[one.on]
+		if one.is == got {
+			continue
 		}
-		if !ok {
+		if !strings.Contains(one.is, "|") || !slices.Contains(strings.Split(one.is, "|"), got) {
 			return false
 		}
 	}

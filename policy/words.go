@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // A vocabulary knows every way to say a value of a fact. Case, spacing and
@@ -32,7 +33,14 @@ func key(s string) string {
 	b.Grow(len(s))
 	for _, r := range s {
 		switch {
-		case unicode.IsSpace(r), unicode.Is(unicode.Pd, r), r == '_', r == '−', unicode.Is(unicode.Cf, r):
+		case r < utf8.RuneSelf: // most of them, and quicker told apart
+			switch c := byte(r); {
+			case c >= 'A' && c <= 'Z':
+				b.WriteByte(c + 'a' - 'A')
+			case c > ' ' && c != '-' && c != '_':
+				b.WriteByte(c)
+			}
+		case unicode.IsSpace(r), isDash(r), unicode.Is(unicode.Cf, r):
 		default:
 			b.WriteRune(unicode.ToLower(r))
 		}
@@ -297,7 +305,7 @@ func clean(s string) string {
 // thumbprint reads a SHA-1 or SHA-256 thumbprint in hex, with or without
 // colons and spaces.
 func thumbprint(s string) (string, bool) {
-	s = strings.ToLower(strings.NewReplacer(":", "", " ", "").Replace(s))
+	s = strings.ToLower(strings.ReplaceAll(strings.ReplaceAll(s, ":", ""), " ", ""))
 	if len(s) != 40 && len(s) != 64 {
 		return "", false
 	}
