@@ -26,8 +26,15 @@ type Root struct {
 	AppID    string
 	Due      time.Time // zero when unknown
 	Overdue  bool
-	Owners   []Person    // known in this workspace
-	OwnerTo  string      // untrusted: the owner's alias as the alert has it, when not known here
+	Owners   []Person  // known in this workspace
+	OwnerTo  string    // untrusted: the owner's alias as the alert has it, when not known here
+	Known    []Owner   // everybody who is or was held to be an owner, with what became of it
+	Hops     []Hop     // how owners were looked for
+	ReadAt   time.Time // when the directory was read
+	Taken    Person    // who works on it
+	Related  []string  // other conversations about the same app
+	For      Owner     // in an owner's direct message: that owner, and how they came to be told
+	Closed   bool
 	OpenedBy Person      // nobody for an alert
 	Source   string      // s360, slack, …
 	Status   policy.Text // one sentence: what it waits for, or how it ended

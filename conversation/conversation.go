@@ -3,8 +3,13 @@
 // It is pure. [Step] takes a conversation, something that happened and the
 // time, and returns the conversation as it is now and what is to be said:
 //
-//	happened:  Opened, Answered, Said, Revised, Posted, Gone, Unreachable
-//	to do:     Show (bring a card up to date), Tell (answer one person), Record (journal)
+//	happened:  Opened, Chosen, Said, Revised        people answer and change answers
+//	           Found, NotMine, Named, Took, Joined  whose app it is
+//	           Seen                                 the feed reports it again, or resolved
+//	           Posted, Gone, Unreachable, Told      what became of a message
+//	to do:     Show (bring a card up to date), Tell (answer one person), Report (tell
+//	           the security channel), Lookup (ask the directory), Gather (tell an
+//	           owner), Remember (for other conversations), Record (journal)
 //
 // State is derived from facts. A question is asked for the one fact that the
 // policy needs next; answering it is stating a fact, changing an answer is
@@ -48,7 +53,14 @@ type Conversation struct {
 	Notes     []Note           `json:"notes,omitempty"`   // Notes[i] is card n(i+1)
 	Threads   []Thread         `json:"threads"`           // where it is shown; Threads[0] is where it was opened
 	Status    Status           `json:"status"`
-	Rev       int              `json:"rev"` // grows by one with each change
+	Looking   bool             `json:"looking,omitempty"` // the directory has not answered yet
+	Owners    []Owner          `json:"owners,omitempty"`
+	Hops      []Hop            `json:"hops,omitempty"`    // how the owners were found
+	ReadAt    time.Time        `json:"readAt,omitzero"`   // when the directory was read; its answers are cached
+	Taken     Person           `json:"taken,omitzero"`    // who works on it
+	Related   []string         `json:"related,omitempty"` // other conversations about the same app
+	Over      string           `json:"over,omitempty"`    // why it is closed: "resolved in s360"
+	Rev       int              `json:"rev"`               // grows by one with each change
 }
 
 // A Person is somebody in the workspace, known by user id alone: names are
@@ -62,10 +74,37 @@ type Person struct {
 type Status string
 
 const (
-	Asking  Status = "asking"  // one question is open
-	Advised Status = "advised" // steps were given
-	Ended   Status = "ended"   // redirected, refused, no policy row, out of scope: the reply says what to do
+	LookingUp Status = "looking" // nothing is asked before the directory has answered
+	Asking    Status = "asking"  // one question is open
+	Advised   Status = "advised" // steps were given
+	Ended     Status = "ended"   // redirected, refused, no policy row, out of scope: the reply says what to do
+	Closed    Status = "closed"  // over, until the feed reports it again
 )
+
+// An Owner is somebody who is, or was held to be, responsible for the app.
+type Owner struct {
+	Person
+	Via   string     `json:"via"` // which hop found them: "owner of the application"
+	State OwnerState `json:"state"`
+	Why   string     `json:"why,omitempty"` // why they were not reached
+}
+
+// OwnerState is how things stand with an owner.
+type OwnerState string
+
+const (
+	ToBeTold  OwnerState = "to be told"
+	ToldAlone OwnerState = "told"      // has a direct message of their own for this
+	ToldInOne OwnerState = "in digest" // it was on a list of several
+	NotReach  OwnerState = "not reached"
+	NotTheirs OwnerState = "not theirs" // they said so
+)
+
+// A Hop is one place where owners were looked for, and what came of it.
+type Hop struct {
+	Where  string `json:"where"`  // "owners of the application"
+	Result string `json:"result"` // "2: 1 told, 1 left"; our own words
+}
 
 // Asked is a question that was put to people.
 type Asked struct {
@@ -109,6 +148,7 @@ type Place struct {
 // A Thread is one place the conversation is shown in.
 type Thread struct {
 	Place
+	For   Person           `json:"for,omitzero"`    // the owner whose direct message it is
 	Shown map[string]Shown `json:"shown,omitempty"` // by card key
 }
 

@@ -1,6 +1,10 @@
 package conversation
 
-import "rehome/policy"
+import (
+	"time"
+
+	"rehome/policy"
+)
 
 // An Event is something that happened. Every event in any state has a defined
 // result; one that no longer fits changes nothing and tells its author so.
@@ -16,6 +20,8 @@ type Opened struct {
 	Facts     policy.Facts // inferred from the violation, and stated by whoever opened it
 	Unknown   []string     // words that were not understood, said back in a note
 	In        Place
+	Lookup    bool     // ask the directory before asking people
+	Related   []string // ids of other conversations about the same app
 }
 
 // Chosen is a press on a button or a pick in a select of question Question (1
@@ -43,6 +49,61 @@ type Revised struct {
 	By       Person
 	In       int
 	Question int
+}
+
+// Found is what came of looking for the app and its owners. Facts are what the
+// directory says of the app; Hops explain, also when nobody was found.
+type Found struct {
+	ReadAt time.Time
+	Facts  policy.Facts
+	Owners []Owner
+	Hops   []Hop
+}
+
+// NotMine is an owner saying that the app is not theirs.
+type NotMine struct {
+	By Person
+	In int
+}
+
+// Named is somebody saying whose the app is. Naming oneself takes a NotMine back.
+type Named struct {
+	By    Person
+	In    int
+	Owner Person
+}
+
+// Took is somebody taking the work on, for themselves (To is By) or for another.
+type Took struct {
+	By Person
+	In int
+	To Person
+}
+
+// Joined is somebody who wants to be told, too, in a direct message of their own.
+type Joined struct {
+	By Person
+	In int
+}
+
+// Told says that a gathered owner is told now: in a thread of their own, or,
+// with Digest, on a list of several.
+type Told struct {
+	To     Person
+	Digest bool
+}
+
+// Unreached says that an owner could not be told.
+type Unreached struct {
+	To  Person
+	Why string // a code
+}
+
+// Seen is the feed reporting the finding again. A resolved or dismissed one
+// closes the conversation; one that is found again after that reopens it.
+type Seen struct {
+	Violation policy.Violation
+	Facts     policy.Facts
 }
 
 // Posted says that a card is now shown. Channel is the channel it ended up in,
@@ -75,6 +136,14 @@ func (Opened) event()      {}
 func (Chosen) event()      {}
 func (Said) event()        {}
 func (Revised) event()     {}
+func (Found) event()       {}
+func (NotMine) event()     {}
+func (Named) event()       {}
+func (Took) event()        {}
+func (Joined) event()      {}
+func (Told) event()        {}
+func (Unreached) event()   {}
+func (Seen) event()        {}
 func (Posted) event()      {}
 func (Gone) event()        {}
 func (Unreachable) event() {}
@@ -105,6 +174,29 @@ type Record struct {
 	Text string `json:"text"`
 }
 
-func (Show) effect()   {}
-func (Tell) effect()   {}
-func (Record) effect() {}
+// Lookup asks the directory for the app and its owners; the answer is Found.
+type Lookup struct{}
+
+// Gather tells an owner, alone or together with what else there is for them.
+type Gather struct {
+	To Person `json:"to"`
+}
+
+// Report tells the security channel something that should not pass unnoticed.
+type Report struct {
+	Text policy.Text `json:"text"`
+}
+
+// Remember keeps a value for other conversations, in the same transaction.
+type Remember struct {
+	Key   string `json:"key"` // "app/<app id>"
+	Value string `json:"value"`
+}
+
+func (Lookup) effect()   {}
+func (Gather) effect()   {}
+func (Report) effect()   {}
+func (Remember) effect() {}
+func (Show) effect()     {}
+func (Tell) effect()     {}
+func (Record) effect()   {}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,12 +15,16 @@ import (
 
 // Card returns what the card with a key shows now, and whether there is such a
 // card. now only serves to tell whether the due date has passed.
-func (c Conversation) Card(key string, now time.Time) (Card, bool) {
+func (c Conversation) Card(key string, now time.Time) (Card, bool) { return c.CardIn(0, key, now) }
+
+// CardIn is Card as thread in shows it: the root of an owner's direct message
+// speaks to that owner.
+func (c Conversation) CardIn(in int, key string, now time.Time) (Card, bool) {
 	if key == RootKey {
 		if c.Opened.IsZero() {
 			return nil, false
 		}
-		return c.root(now), true
+		return c.root(in, now), true
 	}
 	if n, part, ok := replyKey(key); ok {
 		return c.advice(n, part)
@@ -87,17 +92,31 @@ func digest(v any) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-func (c Conversation) root(now time.Time) Root {
+func (c Conversation) root(in int, now time.Time) Root {
 	v := c.Violation
 	r := Root{
 		ID: c.ID, Title: orElse(c.Facts.Value(policy.Violated), v.Title), App: c.Facts.Value(policy.AppName), AppID: c.Facts.Value(policy.AppID),
 		Due: v.Due, Overdue: !v.Due.IsZero() && v.Due.Before(now), OpenedBy: c.By, Source: v.Source.System,
 		Status: c.status(), Progress: c.progress(), Facts: c.shownFacts(),
 	}
-	if v.Owner.SlackUserID != "" {
+	r.Known, r.Hops, r.ReadAt = c.Owners, c.Hops, c.ReadAt
+	r.Taken, r.Related, r.Closed = c.Taken, c.Related, c.Status == Closed
+	for _, o := range c.Owners {
+		if o.State != NotTheirs {
+			r.Owners = append(r.Owners, o.Person)
+		}
+	}
+	switch {
+	case len(r.Owners) > 0:
+	case v.Owner.SlackUserID != "":
 		r.Owners = []Person{{ID: v.Owner.SlackUserID}}
-	} else {
+	default:
 		r.OwnerTo = orElse(v.Owner.Alias, v.Owner.Email)
+	}
+	if in < len(c.Threads) && c.Threads[in].For.ID != "" {
+		// What became of the others is the channel's to follow; here it would only
+		// make the message move.
+		r.For, r.Known, r.Hops = c.owner(c.Threads[in].For), nil, nil
 	}
 	for _, l := range []policy.Link{
 		{Title: "Finding", URL: v.Source.URL}, {Title: "Guide", URL: v.Fix.URL}, {Title: "Work item", URL: v.Fix.WorkItemURL},
@@ -128,7 +147,21 @@ func FactTitle(name policy.FactName) string { return factTitle(name) }
 // HowKnown says in a few words where a fact came from.
 func HowKnown(f policy.Fact) string { return howKnown(f) }
 
+// owner returns what is known of a person as an owner.
+func (c Conversation) owner(p Person) Owner {
+	if i := slices.IndexFunc(c.Owners, func(o Owner) bool { return o.Person == p }); i >= 0 {
+		return c.Owners[i]
+	}
+	return Owner{Person: p, State: ToldAlone}
+}
+
 func (c Conversation) status() policy.Text {
+	if c.Status == Closed {
+		return policy.Say("Closed: " + c.Over)
+	}
+	if c.Looking {
+		return policy.Say("Looking up the app and its owners")
+	}
 	if n := c.OpenQuestion(); n > 0 {
 		q := c.Asked[n-1]
 		if q.Chosen.Value != "" || q.Need.Fact == whatToChange {

@@ -122,7 +122,10 @@ func walk(t *testing.T, steps []byte) {
 func eventFor(p *policy.Policy, c conversation.Conversation, titles []string, i int, b byte) conversation.Event {
 	if i == 0 {
 		facts, unknown := p.Read(titles[int(b)%len(titles)], "typed")
-		return conversation.Opened{By: people[0], Facts: facts, Unknown: unknown, In: conversation.Place{Channel: "C1"}}
+		return conversation.Opened{By: people[0], Facts: facts, Unknown: unknown, In: conversation.Place{Channel: "C1"}, Lookup: b&1 == 1}
+	}
+	if i%5 == 4 {
+		return aboutOwners(p, b)
 	}
 	by := people[b&1]
 	open := c.OpenQuestion()
@@ -144,6 +147,31 @@ func eventFor(p *policy.Policy, c conversation.Conversation, titles []string, i 
 		return conversation.Unreachable{In: pick % 2, Card: "root", Why: "not_in_channel"}
 	}
 	return conversation.Opened{By: by}
+}
+
+// aboutOwners makes an event about whose app it is, or from the feed.
+func aboutOwners(p *policy.Policy, b byte) conversation.Event {
+	by, other := people[b&1], people[b>>1&1]
+	in := int(b>>6) - 1
+	switch b >> 2 & 7 {
+	case 0:
+		return conversation.Found{Owners: []conversation.Owner{{Person: other, Via: "owner of the application"}}, Hops: []conversation.Hop{{Where: "a", Result: "b"}},
+			Facts: policy.Facts{{Name: policy.OwnerOrg, Value: "f8cdef31-a31e-4b4a-93e4-5f571e91255a", From: policy.FromDirectory}}}
+	case 1:
+		return conversation.NotMine{By: by, In: in}
+	case 2:
+		return conversation.Named{By: by, In: in, Owner: other}
+	case 3:
+		return conversation.Took{By: by, In: in, To: other}
+	case 4:
+		return conversation.Joined{By: by, In: in}
+	case 5:
+		return conversation.Told{To: other, Digest: b&1 == 1}
+	case 6:
+		return conversation.Unreached{To: other, Why: "user_not_found"}
+	}
+	v := policy.Violation{Title: "AAD Entra Apps cloud mismatches with Cert Cloud", Status: []string{"active", "resolved"}[b&1]}
+	return conversation.Seen{Violation: v, Facts: p.Infer(v)}
 }
 
 // deliver posts what is to be shown, so that the walk goes on as it would.
@@ -194,6 +222,10 @@ func check(t *testing.T, c conversation.Conversation) {
 		if open != 1 {
 			t.Fatalf("%d questions are open while it is asking", open)
 		}
+	case conversation.LookingUp, conversation.Closed:
+		if open != 0 {
+			t.Fatalf("%s with %d questions open", c.Status, open)
+		}
 	case conversation.Advised, conversation.Ended:
 		if open != 0 || !replied {
 			t.Fatalf("%s with %d questions open and replied=%v", c.Status, open, replied)
@@ -228,7 +260,7 @@ func answered(t *testing.T, e conversation.Event, effects []conversation.Effect,
 		}
 	}
 	switch e := e.(type) {
-	case conversation.Chosen, conversation.Revised:
+	case conversation.Chosen, conversation.Revised, conversation.NotMine, conversation.Took, conversation.Joined:
 		if !heard && shownAnywhere(c) {
 			t.Fatalf("%#v got no answer", e)
 		}

@@ -21,6 +21,10 @@ func Step(p *policy.Policy, c Conversation, e Event, now time.Time) (Conversatio
 		// change. Neither can come through the doors.
 		return c, nil
 	}
+	if by, in, asked := asksOf(e); asked && t.c.Status == Closed {
+		t.tell(by, in, t.sayWaits())
+		return t.end()
+	}
 	switch e := e.(type) {
 	case Opened:
 		t.open(e)
@@ -30,6 +34,22 @@ func Step(p *policy.Policy, c Conversation, e Event, now time.Time) (Conversatio
 		t.said(e)
 	case Revised:
 		t.revise(e)
+	case Found:
+		t.found(e)
+	case NotMine:
+		t.notMine(e)
+	case Named:
+		t.named(e)
+	case Took:
+		t.took(e)
+	case Joined:
+		t.joined(e)
+	case Told:
+		t.told(e)
+	case Unreached:
+		t.unreached(e)
+	case Seen:
+		t.seen(e)
 	case Posted:
 		t.posted(e)
 	case Gone:
@@ -38,6 +58,19 @@ func Step(p *policy.Policy, c Conversation, e Event, now time.Time) (Conversatio
 		t.unreachable(e)
 	}
 	return t.end()
+}
+
+// asksOf returns who wants something that a closed conversation does not do.
+func asksOf(e Event) (by Person, in int, asked bool) {
+	switch e := e.(type) {
+	case Chosen:
+		return e.By, e.In, true
+	case Revised:
+		return e.By, e.In, true
+	case Said:
+		return e.By, e.In, e.Addressed
+	}
+	return Person{}, 0, false
 }
 
 // A turn is one event being worked.
@@ -66,9 +99,14 @@ func (t *turn) open(e Opened) {
 	c.Opened, c.Updated, c.By = t.now, t.now, e.By
 	c.Violation, c.Facts = e.Violation, e.Facts
 	c.Threads = []Thread{{Place: e.In}}
+	c.Related = e.Related
 	t.record(e.By, "opened: "+orElse(e.Violation.Title, "no title given"))
 	if len(e.Unknown) > 0 {
 		t.note(unknownWords(e.Unknown))
+	}
+	if e.Lookup {
+		c.Looking = true
+		t.effect(Lookup{})
 	}
 	t.decide(Person{})
 }
@@ -88,7 +126,7 @@ func (t *turn) choose(by Person, in, n int, value string) {
 		t.tell(by, in, sayFallen(*q))
 		return
 	case Waiting:
-		t.tell(by, in, sayWaiting(t.c.OpenQuestion()))
+		t.tell(by, in, t.sayWaits())
 		return
 	case Open:
 	}
@@ -135,6 +173,9 @@ func (t *turn) answer(n int, choice policy.Choice, by Person) {
 // said takes words typed in a thread. They answer the open question, or state
 // facts that nobody stated yet; the rest is talk among people.
 func (t *turn) said(e Said) {
+	if t.c.Status == Closed {
+		return
+	}
 	n := t.c.OpenQuestion()
 	asking := strings.HasSuffix(strings.TrimSpace(e.Text), "?") // "1P?" is a question, not an answer
 	if n > 0 && !asking {
@@ -235,7 +276,7 @@ func (t *turn) revise(e Revised) {
 	case Fallen:
 		t.tell(e.By, e.In, sayFallen(q))
 	case Waiting:
-		t.tell(e.By, e.In, sayWaiting(t.c.OpenQuestion()))
+		t.tell(e.By, e.In, t.sayWaits())
 	case Answered:
 		t.record(e.By, "wants to change question "+strconv.Itoa(e.Question))
 		t.reopen(q.Need.Fact, e.By)
@@ -344,8 +385,8 @@ func (t *turn) changeable() []policy.Choice {
 // needs or tells what it comes to, and lets fall what no longer applies. by is
 // who made the change that superseded earlier replies, if it was a change.
 func (t *turn) decide(by Person) {
-	if t.changing() > 0 {
-		return // somebody is about to change an answer: decide when they have
+	if t.changing() > 0 || t.c.Status == Closed {
+		return // somebody is about to change an answer, or it is over: nothing new is asked
 	}
 	d := t.policy.Decide(t.c.Facts, t.now)
 	for t.letFall(d) {
@@ -353,6 +394,10 @@ func (t *turn) decide(by Person) {
 	}
 	switch d.Outcome {
 	case policy.Ask, policy.Conflict:
+		if t.c.Looking && len(t.c.Asked) == 0 {
+			t.c.Status = LookingUp // the directory may know: nobody is asked before it answered
+			return
+		}
 		t.supersede(by)
 		t.ask(d)
 		t.c.Status = Asking
@@ -523,6 +568,10 @@ func (t *turn) unreachable(e Unreachable) {
 		return
 	}
 	th := &t.c.Threads[e.In]
+	if th.For.ID != "" {
+		t.unreached(Unreached{To: th.For, Why: e.Why})
+		return
+	}
 	if t.c.By.ID == "" || th.IsDirect() {
 		return
 	}
@@ -538,16 +587,16 @@ func (t *turn) end() (Conversation, []Effect) {
 	wasKeys := t.was.Keys()
 	for _, key := range t.c.Keys() {
 		isNew := !slices.Contains(wasKeys, key)
-		if !isNew && t.looksTheSame(key) {
-			continue
-		}
+		same := key != RootKey && !isNew && t.looksTheSame(key)
 		for in, th := range t.c.Threads {
 			show := Show{In: in, Card: key}
 			switch {
 			case key == RootKey:
-				root = append(root, show)
-			case th.Shown[RootKey].TS == "":
-				// waits for the root
+				if isNew || !t.rootLooksTheSame(in) {
+					root = append(root, show)
+				}
+			case same, th.Shown[RootKey].TS == "", t.c.owner(th.For).State == NotTheirs:
+				// nothing to do, or it waits for the root, or it is none of theirs
 			case isNew:
 				posts = append(posts, show)
 			default:
@@ -575,6 +624,14 @@ func (t *turn) looksTheSame(key string) bool {
 	before, _ := t.was.Card(key, t.now)
 	after, _ := t.c.Card(key, t.now)
 	return reflect.DeepEqual(before, after)
+}
+
+// rootLooksTheSame is looksTheSame for the root, which differs between threads.
+func (t *turn) rootLooksTheSame(in int) bool {
+	if in >= len(t.was.Threads) {
+		return false
+	}
+	return reflect.DeepEqual(t.was.root(in, t.now), t.c.root(in, t.now))
 }
 
 // dedupe drops a Show that stands earlier already.

@@ -31,6 +31,13 @@ var update = flag.Bool("update", false, "rewrite the transcripts; read the diffe
 //	> somebody deletes q1
 //	> C1 is closed to us
 //	> show r1.1                            prints a card in full
+//	> the directory has carol, bob; 2: 1 left
+//	> carol is told                        or "on a list"
+//	> carol cannot be told
+//	> carol says it is not hers
+//	> carol says it is bob's
+//	> bob takes it                         or "hands it to carol", or "joins"
+//	> the feed says resolved               or "active cloud=Fairfax"
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -65,6 +72,8 @@ type stage struct {
 	ts   int
 	out  *strings.Builder
 	deaf map[string]bool // channels that cannot be posted in
+
+	directory bool // there is one to ask
 }
 
 func newStage(t *testing.T, out *strings.Builder) *stage {
@@ -107,6 +116,15 @@ var (
 	types   = regexp.MustCompile(`^(\w+) types (in the thread|to the bot): (.*)$`)
 	deletes = regexp.MustCompile(`^somebody deletes (\S+)$`)
 	closed  = regexp.MustCompile(`^(\w+) is closed to us$`)
+	looks   = regexp.MustCompile(`^the directory has ([\w, ]*); (.*)$`)
+	isTold  = regexp.MustCompile(`^(\w+) is told( on a list)?$`)
+	notTold = regexp.MustCompile(`^(\w+) cannot be told$`)
+	denies  = regexp.MustCompile(`^(\w+) says it is not (?:hers|his)$`)
+	names   = regexp.MustCompile(`^(\w+) says it is (\w+)'s$`)
+	takes   = regexp.MustCompile(`^(\w+) takes it$`)
+	hands   = regexp.MustCompile(`^(\w+) hands it to (\w+)$`)
+	joins   = regexp.MustCompile(`^(\w+) joins$`)
+	feeds   = regexp.MustCompile(`^the feed says (\w+)(?: (.*))?$`)
 	prints  = regexp.MustCompile(`^show (\S+)$`)
 )
 
@@ -121,7 +139,7 @@ func (s *stage) do(line string) {
 	case alert.MatchString(line):
 		m := alert.FindStringSubmatch(line)
 		v := alertOf(s.t, m[2])
-		s.happen(conversation.Opened{Violation: v, Facts: s.p.Infer(v), In: conversation.Place{Channel: m[1]}})
+		s.happen(conversation.Opened{Violation: v, Facts: s.p.Infer(v), In: conversation.Place{Channel: m[1]}, Lookup: s.directory})
 	case presses.MatchString(line):
 		m := presses.FindStringSubmatch(line)
 		n, _ := strconv.Atoi(m[4])
@@ -137,6 +155,41 @@ func (s *stage) do(line string) {
 	case types.MatchString(line):
 		m := types.FindStringSubmatch(line)
 		s.happen(conversation.Said{By: person(m[1]), Text: m[3], Addressed: m[2] == "to the bot"})
+	case line == "there is a directory":
+		s.directory = true
+	case looks.MatchString(line):
+		m := looks.FindStringSubmatch(line)
+		found := conversation.Found{Hops: []conversation.Hop{{Where: "owners of the application", Result: m[2]}}}
+		for name := range strings.FieldsFuncSeq(m[1], func(r rune) bool { return r == ',' || r == ' ' }) {
+			found.Owners = append(found.Owners, conversation.Owner{Person: person(name), Via: "owner of the application"})
+		}
+		s.happen(found)
+	case isTold.MatchString(line):
+		m := isTold.FindStringSubmatch(line)
+		s.happen(conversation.Told{To: person(m[1]), Digest: m[2] != ""})
+	case notTold.MatchString(line):
+		s.happen(conversation.Unreached{To: person(notTold.FindStringSubmatch(line)[1]), Why: "user_not_found"})
+	case denies.MatchString(line):
+		s.happen(conversation.NotMine{By: person(denies.FindStringSubmatch(line)[1])})
+	case names.MatchString(line):
+		m := names.FindStringSubmatch(line)
+		s.happen(conversation.Named{By: person(m[1]), Owner: person(m[2])})
+	case takes.MatchString(line):
+		by := person(takes.FindStringSubmatch(line)[1])
+		s.happen(conversation.Took{By: by, To: by})
+	case hands.MatchString(line):
+		m := hands.FindStringSubmatch(line)
+		s.happen(conversation.Took{By: person(m[1]), To: person(m[2])})
+	case joins.MatchString(line):
+		s.happen(conversation.Joined{By: person(joins.FindStringSubmatch(line)[1])})
+	case feeds.MatchString(line):
+		m := feeds.FindStringSubmatch(line)
+		v := s.c.Violation
+		if m[2] != "" {
+			v = alertOf(s.t, m[2])
+		}
+		v.Status = m[1]
+		s.happen(conversation.Seen{Violation: v, Facts: s.p.Infer(v)})
 	case deletes.MatchString(line):
 		s.happen(conversation.Gone{Card: deletes.FindStringSubmatch(line)[1]})
 	case closed.MatchString(line):
@@ -173,10 +226,18 @@ func (s *stage) happen(e conversation.Event) {
 func (s *stage) carryOut(e conversation.Effect) conversation.Event {
 	switch e := e.(type) {
 	case conversation.Record:
+	case conversation.Lookup:
+		s.out.WriteString("  (asks the directory)\n")
+	case conversation.Gather:
+		fmt.Fprintf(s.out, "  (%s is to be told)\n", e.To.ID)
+	case conversation.Report:
+		fmt.Fprintf(s.out, "  to the security channel: %s\n", e.Text)
+	case conversation.Remember:
+		fmt.Fprintf(s.out, "  (remembers %s = %s)\n", e.Key, e.Value)
 	case conversation.Tell:
 		fmt.Fprintf(s.out, "  to %s alone: %s\n", e.To.ID, e.Text)
 	case conversation.Show:
-		card, ok := s.c.Card(e.Card, s.now)
+		card, ok := s.c.CardIn(e.In, e.Card, s.now)
 		th := s.c.Threads[e.In]
 		if !ok || (e.Card != conversation.RootKey && th.RootTS() == "") {
 			return nil
@@ -205,7 +266,7 @@ func (s *stage) carryOut(e conversation.Effect) conversation.Event {
 func brief(key string, card conversation.Card) string {
 	switch c := card.(type) {
 	case conversation.Root:
-		return "root: " + c.ID + " · " + c.Title + " · " + c.Status.String() + " (" + c.Progress + ")"
+		return "root: " + c.ID + " · " + c.Title + " · " + c.Status.String() + " (" + c.Progress + ")" + standing(c)
 	case conversation.Question:
 		switch c.State {
 		case conversation.Open:
@@ -248,6 +309,18 @@ func brief(key string, card conversation.Card) string {
 		return key + ": " + c.Text.String()
 	}
 	return key
+}
+
+// standing says who stands where, as the root shows it.
+func standing(c conversation.Root) string {
+	var out string
+	for _, o := range c.Known {
+		out += "; " + o.ID + " " + string(o.State)
+	}
+	if c.Taken.ID != "" {
+		out += "; taken by " + c.Taken.ID
+	}
+	return out
 }
 
 func orBrackets(s string) string {

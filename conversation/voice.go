@@ -45,6 +45,14 @@ func sayWaiting(open int) policy.Text {
 	return policy.Say("An answer is being changed: question " + strconv.Itoa(open) + " comes first. Nothing else changed.")
 }
 
+// sayWaits says why a question waits.
+func (t *turn) sayWaits() policy.Text {
+	if t.c.Status == Closed {
+		return policy.Say("This is closed: " + t.c.Over + ". Nothing changed.")
+	}
+	return sayWaiting(t.c.OpenQuestion())
+}
+
 func sayOpen(n int) policy.Text {
 	return policy.Say("Question " + strconv.Itoa(n) + " is open already: pick an answer there.")
 }

@@ -1,0 +1,247 @@
+package conversation
+
+import (
+	"slices"
+
+	"rehome/policy"
+)
+
+// This file is about whose app it is: who was found, who was told, who says it
+// is not theirs, and who works on it.
+
+// found takes what came of looking for the app and its owners.
+func (t *turn) found(e Found) {
+	c := &t.c
+	c.Looking, c.ReadAt, c.Hops = false, e.ReadAt, e.Hops
+	for _, f := range e.Facts {
+		c.Facts = c.Facts.With(f)
+	}
+	for _, h := range e.Hops {
+		t.record(Person{}, "looked for owners in "+h.Where+": "+h.Result)
+	}
+	var anybody bool
+	for _, o := range e.Owners {
+		anybody = t.addOwner(o) || anybody
+	}
+	if !anybody && len(c.Owners) == 0 && len(e.Hops) > 0 {
+		t.record(Person{}, "no owner can be told")
+		t.report(text(plain(c.ID + ": no owner can be told. Whoever knows the app can press “I take it” in its thread.")))
+	}
+	t.decide(Person{})
+}
+
+// addOwner adds somebody to be told, unless they know or said it is not theirs.
+func (t *turn) addOwner(o Owner) bool {
+	i := slices.IndexFunc(t.c.Owners, func(k Owner) bool { return k.Person == o.Person })
+	if i >= 0 && t.c.Owners[i].State != NotReach {
+		return t.c.Owners[i].State != NotTheirs
+	}
+	o.State = ToBeTold
+	if o.Person == t.c.By || t.c.threadOf(o.Person) >= 0 {
+		o.State = ToldAlone // opened it or has it in front of them already
+	}
+	t.c.Owners = slices.Clone(t.c.Owners)
+	if i >= 0 {
+		t.c.Owners[i] = o
+	} else {
+		t.c.Owners = append(t.c.Owners, o)
+	}
+	if o.State == ToBeTold {
+		t.effect(Gather{To: o.Person})
+	}
+	return true
+}
+
+// threadOf returns the index of a person's direct message, or -1.
+func (c Conversation) threadOf(p Person) int {
+	return slices.IndexFunc(c.Threads, func(th Thread) bool {
+		return th.For == p && p.ID != "" || th.IsDirect() && th.Channel == p.ID
+	})
+}
+
+// setOwner changes what is known of an owner, and reports whether they are one.
+func (t *turn) setOwner(p Person, change func(*Owner)) bool {
+	i := slices.IndexFunc(t.c.Owners, func(o Owner) bool { return o.Person == p })
+	if i < 0 {
+		return false
+	}
+	t.c.Owners = slices.Clone(t.c.Owners)
+	change(&t.c.Owners[i])
+	return true
+}
+
+func (t *turn) told(e Told) {
+	state := ToldAlone
+	if e.Digest {
+		state = ToldInOne
+	}
+	if !t.setOwner(e.To, func(o *Owner) {
+		if o.State == ToBeTold || o.State == NotReach || o.State == ToldInOne {
+			o.State, o.Why = state, ""
+		}
+	}) {
+		return
+	}
+	t.record(Person{}, "told "+e.To.ID+digestWord(e.Digest))
+	if !e.Digest {
+		t.thread(e.To)
+	}
+}
+
+func digestWord(digest bool) string {
+	if digest {
+		return ", on a list of several"
+	}
+	return ", in a direct message"
+}
+
+// thread opens the direct message with a person.
+func (t *turn) thread(p Person) {
+	if t.c.threadOf(p) < 0 {
+		t.c.Threads = append(t.c.Threads, Thread{Place: Place{Channel: p.ID}, For: p})
+	}
+}
+
+func (t *turn) unreached(e Unreached) {
+	t.setOwner(e.To, func(o *Owner) { o.State, o.Why = NotReach, e.Why })
+	t.record(Person{}, "could not tell "+e.To.ID+": "+e.Why)
+	t.report(text(plain(t.c.ID+": I could not tell "), who(e.To), plain(" ("+e.Why+"). Somebody else has to.")))
+}
+
+// notMine takes an owner's word that the app is not theirs, and keeps it for
+// the next time.
+func (t *turn) notMine(e NotMine) {
+	if t.c.owner(e.By).State == NotTheirs {
+		t.tell(e.By, e.In, policy.Say("Noted already: this app is not yours. If you know whose it is, say so there."))
+		return
+	}
+	if !t.setOwner(e.By, func(o *Owner) { o.State = NotTheirs }) {
+		t.tell(e.By, e.In, policy.Say("You are not held to be an owner of this app, so nothing changed."))
+		return
+	}
+	t.record(e.By, "says the app is not theirs")
+	t.remember("not/"+e.By.ID, "yes")
+	if t.c.Taken == e.By {
+		t.c.Taken = Person{}
+	}
+	if !slices.ContainsFunc(t.c.Owners, func(o Owner) bool { return o.State != NotTheirs && o.State != NotReach }) {
+		t.report(text(plain(t.c.ID+": "), who(e.By), plain(" says the app is not theirs, and nobody else is known. Whoever knows the app can press “I take it” in its thread.")))
+	}
+}
+
+// named takes somebody's word for whose the app is.
+func (t *turn) named(e Named) {
+	if e.Owner == e.By {
+		if t.setOwner(e.By, func(o *Owner) { o.State, o.Why = ToldAlone, "" }) {
+			t.record(e.By, "says the app is theirs after all")
+		} else {
+			t.record(e.By, "says the app is theirs")
+			t.c.Owners = append(slices.Clone(t.c.Owners), Owner{Person: e.By, Via: "their own word", State: ToldAlone})
+			t.thread(e.By)
+		}
+		t.remember("not/"+e.By.ID, "")
+		t.remember("owner", e.By.ID)
+		return
+	}
+	t.record(e.By, "says the app is "+e.Owner.ID+"'s")
+	t.remember("owner", e.Owner.ID)
+	t.remember("not/"+e.Owner.ID, "")
+	t.setOwner(e.Owner, func(o *Owner) {
+		if o.State == NotTheirs {
+			o.State = NotReach // asked again, since somebody insists
+		}
+	})
+	if !t.addOwner(Owner{Person: e.Owner, Via: "named by a colleague"}) {
+		return
+	}
+	t.tell(e.By, e.In, text(plain("Thank you. I tell "), who(e.Owner), plain(", and remember it for this app.")))
+}
+
+// took lets somebody work on it, or hands that over.
+func (t *turn) took(e Took) {
+	switch {
+	case t.c.Taken == e.To:
+		t.tell(e.By, e.In, text(who(e.To), plain(" has it already. Nothing changed.")))
+		return
+	case t.c.Taken.ID != "" && e.To == e.By:
+		t.tell(e.By, e.In, text(who(t.c.Taken), plain(" took it before you. Nothing changed; they, or you, can hand it over.")))
+		return
+	}
+	t.c.Taken = e.To
+	if e.To == e.By {
+		t.record(e.By, "takes it")
+		return
+	}
+	t.record(e.By, "hands it to "+e.To.ID)
+	t.addOwner(Owner{Person: e.To, Via: "it was handed to them"})
+}
+
+func (t *turn) joined(e Joined) {
+	if t.c.threadOf(e.By) >= 0 {
+		t.tell(e.By, e.In, policy.Say("You have it in our direct message already."))
+		return
+	}
+	t.record(e.By, "joins")
+	t.thread(e.By)
+}
+
+// seen takes the finding as the feed reports it now.
+func (t *turn) seen(e Seen) {
+	c := &t.c
+	v := e.Violation
+	over := v.Status == "resolved" || v.Status == "dismissed" || v.Status == "exempted"
+	v.ID, v.Source.System = orElse(v.ID, c.Violation.ID), orElse(v.Source.System, c.Violation.Source.System)
+	c.Violation = v
+	for _, f := range slices.Clone(c.Facts) {
+		switch f.From {
+		case policy.FromAlert, policy.FromTitle, policy.FromHandoff, policy.FromInference:
+			c.Facts = c.Facts.Without(f.Name, f.From)
+		case policy.FromAnswer, policy.FromDirectory:
+		}
+	}
+	c.Facts = c.Facts.With(e.Facts...)
+	switch {
+	case over && c.Status != Closed:
+		c.Status, c.Over = Closed, v.Status+" in "+orElse(v.Source.System, "its source")
+		for i := range c.Asked {
+			if q := &c.Asked[i]; q.State == Open {
+				q.State, q.Why = Waiting, policy.Say("It is closed: "+c.Over+".")
+			}
+		}
+		t.record(Person{}, "closed: "+c.Over)
+	case over:
+	case c.Status == Closed:
+		c.Status, c.Over = Asking, ""
+		t.record(Person{}, "found again, so it is open again")
+		t.note(policy.Say("This was closed and is found again, so it is open again. What was answered still holds."))
+		t.resume()
+	default:
+		t.decide(Person{})
+	}
+}
+
+// resume goes on where a closed conversation stopped.
+func (t *turn) resume() {
+	for i := range t.c.Asked {
+		q := &t.c.Asked[i]
+		if q.State == Waiting && (q.Chosen.Value != "" || q.Need.Fact == whatToChange) {
+			q.State, q.Why = Answered, nil // a change begun and not finished
+			if q.Chosen.Value == "" {
+				q.State, q.Why = Fallen, sayNotNeeded()
+			}
+		}
+	}
+	t.decide(Person{})
+}
+
+// report tells the security channel, which has no thread to look at.
+func (t *turn) report(words policy.Text) { t.effect(Report{Text: words}) }
+
+// remember keeps a word about this app for other conversations.
+func (t *turn) remember(key, value string) {
+	if id := t.c.Facts.Value(policy.AppID); id != "" {
+		t.effect(Remember{Key: "app/" + id + "/" + key, Value: value})
+	}
+}
+
+func (t *turn) effect(e Effect) { t.asks = append(t.asks, e) }
