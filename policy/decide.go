@@ -22,7 +22,7 @@ func (p *Policy) Decide(f Facts, now time.Time) Decision {
 	}
 	c.warn()
 	d := c.d
-	d.Facts, d.Policy = c.f.Best(), p.Version(now)
+	d.Facts, d.Policy = inOrder(c.f.Best()), p.Version(now)
 	if d.Remediation != nil {
 		d.Remediation.Policy = d.Policy
 	}
@@ -144,7 +144,7 @@ func (c *course) askTitle() bool {
 
 func (c *course) outOfScope(title Fact) bool {
 	c.because("No row of the title table has “%s”; titles count only whole, never by their beginning.", title.Value)
-	t := Text{{Kind: Value, Text: title.Value}, {Kind: Plain, Text: " is not a cert-rehoming violation, and no other title that I know. What I can help with:"}}
+	t := Text{{Kind: Value, Text: title.Value}, {Kind: Plain, Text: " is not a cert-rehoming violation, nor another title that I have steps for. Is it one of these, in other words?"}}
 	for _, row := range c.p.titles.rows {
 		if row.Offered {
 			t = append(t, Span{Kind: Bullet}, Span{Kind: Plain, Text: row.Text})
@@ -157,7 +157,7 @@ func (c *course) redirectTitle(row Title) bool {
 	c.d.Redirect = row.Class
 	c.because("The title table gives this title to %s.", row.Class)
 	return c.end(Redirect, Text{
-		{Kind: Plain, Text: "This is not a cert-rehoming violation: " + row.Hint + ". Go to "},
+		{Kind: Plain, Text: "This is not a cert-rehoming violation but " + row.Hint + ". Go to "},
 		{Kind: Bold, Text: row.Class},
 		{Kind: Plain, Text: " with the title and the app id; nothing has to be moved from here."},
 	})

@@ -162,6 +162,10 @@ func TestWhatBesidesTheStepsMustBeHeard(t *testing.T) {
 		{"the retired cloud", Violation{Title: titleTenant, Cred: Credential{Store: KeyStore{URI: "https://contoso.vault.microsoftazure.de"}}}, []string{"retired"}},
 		{"an unknown vault", Violation{Title: titleTenant, Cred: Credential{Store: KeyStore{URI: "https://x.vault.azure.net.evil.example"}}}, []string{"in no cloud I know"}},
 		{"the owner is only a hint", Violation{Title: titleTenant, App: App{OwnerOrg: "72f988bf-86f1-41af-91ab-2d7cd011db47"}}, []string{"hints at"}},
+		{"a rotation in the wrong cloud", Violation{Title: "Microsoft.KeyVault.CertificateNearExpiry", App: App{Party: "3P", TenantName: "USME"}, Cred: Credential{Store: KeyStore{URI: "https://contoso.vault.azure.net"}}},
+			[]string{"Do not renew it where it is", titleCloud}},
+		{"a rotation in a non-prod tenant", Violation{Title: "Microsoft.KeyVault.CertificateNearExpiry", Cred: Credential{Store: KeyStore{TenantID: "a0000000-0000-4000-8000-0000000000f0"}}},
+			[]string{"Corp, a non-production tenant", titleTenant}},
 		{"the vault's tenant and host differ", Violation{Title: titleTenant, Cred: Credential{Store: KeyStore{URI: "https://contoso.vault.azure.net", TenantID: "a0000000-0000-4000-8000-0000000000b1"}}},
 			[]string{"is in Public and its tenant CME is in Mooncake"}},
 	} {

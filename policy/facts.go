@@ -140,6 +140,17 @@ func (n FactName) Words() string {
 	return string(n)
 }
 
+// inOrder sorts facts, those that decide first.
+func inOrder(facts []Fact) []Fact {
+	slices.SortStableFunc(facts, func(a, b Fact) int { return slices.Index(factOrder, a.Name) - slices.Index(factOrder, b.Name) })
+	return facts
+}
+
+var factOrder = []FactName{
+	Violated, HandedOff, PartyFact, AppTenant, SGOwner, AppCloud, Option, Plane, AppName, AppID, OwnerOrg, AppAuthor,
+	CertTenant, CertCloud, Vault, VaultURI, SubjectName, Thumbprint, CloudWord, FoundBy, DueDate,
+}
+
 var factWords = map[FactName]string{
 	Violated: "violation", PartyFact: "party", AppTenant: "app tenant", SGOwner: "SG owner tenant", AppCloud: "app cloud",
 	Option: "option", Plane: "plane", AppID: "app id", AppName: "app", AppAuthor: "authority", OwnerOrg: "owner organisation",

@@ -34,8 +34,8 @@ func (l *loader) load() {
 }
 
 // wrong notes an error: what is wrong, and what to do about it.
-func (l *loader) wrong(file string, line int, what, todo string) {
-	l.errs = append(l.errs, fmt.Errorf("%s:%d: %s; %s", file, line, what, todo))
+func (l *loader) wrong(file string, line int, what, fix string) {
+	l.errs = append(l.errs, fmt.Errorf("%s:%d: %s; %s", file, line, what, fix))
 }
 
 // A record is one line of a CSV file, its cells found by column name.

@@ -18,7 +18,7 @@ func (d Decision) Markdown() string {
 	if d.Need != nil {
 		m.need(*d.Need)
 	}
-	m.bulletTexts("Mind", d.Warnings)
+	m.bulletTexts("Heads-up", d.Warnings)
 	if d.Remediation != nil {
 		m.remediation(*d.Remediation)
 	}
@@ -169,7 +169,12 @@ func (m *markdown) facts(facts []Fact) {
 		m.b.WriteString("- ")
 		m.bold(f.Name.Words())
 		m.b.WriteString(": ")
-		escape(&m.b, f.Value, false)
+		switch f.Name {
+		case AppID, OwnerOrg, AppAuthor, VaultURI, SubjectName, Thumbprint: // to be copied
+			m.code(f.Value)
+		default:
+			escape(&m.b, f.Value, false)
+		}
 		m.b.WriteString(" (")
 		escape(&m.b, f.how(), false)
 		m.b.WriteString(")\n")

@@ -1,8 +1,10 @@
 package policy
 
 import (
+	"maps"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -15,7 +17,7 @@ var pool = map[FactName][]string{
 	SGOwner:     {"AME", "GME", "Torus", "USME", "Corp", "Unknown", "Contoso"},
 	AppCloud:    {"Public", "Mooncake", "Fairfax", "fairFAX", "Mars"},
 	Option:      {"A", "B", "1", "2", "3", "move-cert", "update-sg", "option a", "Z"},
-	Plane:       {"data-flow", "control-plane", "both"},
+	Plane:       {"data-flow", "control-plane", "control plane", "both"},
 	AppID:       {"3f6b2a10-8c4d-4e21-9a7b-5d0e6c1f2a01", "none"},
 	AppName:     {"Contoso Ledger", "<!channel> *bold* [x](https://evil.example) `tick` | cell"},
 	AppAuthor:   {"https://login.microsoftonline.us", "https://login.microsoftonline.com", "https://evil.example"},
@@ -34,9 +36,11 @@ var pool = map[FactName][]string{
 // anyFacts makes a random set of claims, by random sources.
 func anyFacts(r *rand.Rand) Facts {
 	var f Facts
-	for name, values := range pool {
+	rarity := 1 + r.IntN(12) // from crowded sets to nearly empty ones
+	for _, name := range slices.Sorted(maps.Keys(pool)) {
+		values := pool[name]
 		for _, from := range precedence {
-			if r.IntN(5) == 0 {
+			if r.IntN(rarity) == 0 {
 				f = append(f, Fact{Name: name, Value: values[r.IntN(len(values))], From: from, Why: "it was drawn"})
 			}
 		}

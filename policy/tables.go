@@ -205,6 +205,6 @@ func (l *loader) index(t *tables) {
 	}
 }
 
-func (l *loader) wrongRow(row *Row, what, todo string) {
-	l.errs = append(l.errs, fmt.Errorf("%s: %s; %s", row.File, what, todo))
+func (l *loader) wrongRow(row *Row, what, fix string) {
+	l.errs = append(l.errs, fmt.Errorf("%s: %s; %s", row.File, what, fix))
 }

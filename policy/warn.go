@@ -15,6 +15,8 @@ func (c *course) warn() {
 		c.warnNonProd()
 	case TenantMismatch:
 		c.warnCloudsDiffer()
+	case Rotation:
+		c.warnWrongVault()
 	}
 	if row := c.d.Row; row != nil && row.Table == FirstParty {
 		if owner := c.f.Value(SGOwner); owner != row.Tenant {
@@ -94,7 +96,7 @@ func (c *course) warnCloudsAgree() {
 // warnNonProd says that a cloud mismatch is a tenant mismatch too.
 func (c *course) warnNonProd() {
 	if entry, ok := c.p.named(c.f.Value(CertTenant)); ok && entry.NonProd {
-		c.warning(Say(fmt.Sprintf("The old certificate is in %s, a non-production tenant: this is a tenant mismatch as well. The new certificate, made by the row, fixes both.", entry.Name)))
+		c.warning(Say(fmt.Sprintf("The old certificate is in %s, a non-production tenant: this is a tenant mismatch as well.", entry.Name) + c.rowFixesBoth()))
 	}
 }
 
@@ -107,10 +109,32 @@ func (c *course) warnCloudsDiffer() {
 	text := fmt.Sprintf("The old certificate is in %s and the app in %s: this is a cloud mismatch as well.", cert, app)
 	if c.d.Option == "B" {
 		text += " Moving the app to another tenant does not change its cloud; option A fixes both."
-	} else {
-		text += " The new certificate, made by the row, fixes both."
 	}
-	c.warning(Say(text))
+	c.warning(Say(text + c.rowFixesBoth()))
+}
+
+// warnWrongVault keeps a rotation from renewing a certificate where it should
+// not be.
+func (c *course) warnWrongVault() {
+	app, cert := c.f.Value(AppCloud), c.f.Value(CertCloud)
+	if row, outcome := c.p.Lookup(ThirdParty, c.f.Value(AppTenant), ""); app == "" && outcome == Steps && c.f.Value(PartyFact) == string(ThirdParty) {
+		app = string(row.Cloud)
+	}
+	entry, named := c.p.named(c.f.Value(CertTenant))
+	switch {
+	case app != "" && cert != "" && app != cert:
+		c.warning(Say(fmt.Sprintf("The certificate is in %s and the app in %s. Do not renew it where it is: this is a cloud mismatch as well, so change the violation to “%s”.", cert, app, c.titleOf(classCloud))))
+	case named && entry.NonProd:
+		c.warning(Say(fmt.Sprintf("The certificate is in %s, a non-production tenant. If the app is in production, do not renew it where it is: change the violation to “%s”.", entry.Name, c.titleOf(classTenant))))
+	}
+}
+
+// rowFixesBoth says so where there is a row to do it.
+func (c *course) rowFixesBoth() string {
+	if c.d.Row == nil {
+		return ""
+	}
+	return " A new certificate made by the policy row fixes both."
 }
 
 // titleOf returns the first offered title of a class.
