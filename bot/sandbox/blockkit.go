@@ -25,8 +25,6 @@ const (
 	onMessage surface = 1 << iota
 	onModal
 	onHome
-
-	everywhere = onMessage | onModal | onHome
 )
 
 func (s surface) maxBlocks() int {

@@ -33,9 +33,10 @@ func expand(s string) string {
 		_, _ = fmt.Sscan(s[start:at], &n)
 		depth, end := 0, at+len("×")
 		for ; end < len(s); end++ {
-			if s[end] == '{' || s[end] == '[' {
+			switch s[end] {
+			case '{', '[':
 				depth++
-			} else if s[end] == '}' || s[end] == ']' {
+			case '}', ']':
 				depth--
 			}
 			if depth == 0 {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gorilla/websocket"
 	"github.com/slack-go/slack"
 
 	"rehome/bot/sandbox"
@@ -126,15 +127,14 @@ func TestABrowserFollowsAConversationLive(t *testing.T) {
 	bot := &helper{api: api}
 	bot.command = func(c slack.SlashCommand) any { return map[string]any{"text": "only you: " + c.Text} }
 	bot.action = func(c slack.InteractionCallback) any {
-		switch c.Type {
-		case slack.InteractionTypeBlockActions:
+		if c.Type == slack.InteractionTypeBlockActions {
 			if c.ActionCallback.BlockActions[0].Value == "open" {
 				_, err := api.OpenView(c.TriggerID, form())
 				check(t, err)
 				return nil
 			}
-			return never
-		case slack.InteractionTypeViewSubmission:
+		}
+		if c.Type == slack.InteractionTypeViewSubmission {
 			return slack.NewErrorsViewSubmissionResponse(map[string]string{"name": "no"})
 		}
 		return nil
@@ -199,7 +199,11 @@ func TestABrowserFollowsAConversationLive(t *testing.T) {
 func TestThePageIsToldWhenTheAppComesAndGoes(t *testing.T) {
 	w, api, base := open(t, office())
 	page := listen(t, base, ann, "0")
-	(&helper{api: api}).run(t, w)
+	_, address, err := api.StartSocketModeContext(t.Context())
+	check(t, err)
+	conn, _, err := websocket.DefaultDialer.Dial(address, nil)
+	check(t, err)
+	defer conn.Close()
 	if _, e := page.next(t, "app"); e["connected"] != true || e["via"] != "socket" {
 		t.Errorf("the page is told %v", e)
 	}

@@ -132,7 +132,8 @@ func (w *Workspace) attempt(d *delivery, e *envelope, n int, reason string) ack 
 func (w *Workspace) logDelivery(d *delivery, n int, start time.Time, failure string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.delivered = keepLast(append(w.delivered, Delivery{Kind: d.kind, Name: d.name, Attempt: n, Took: w.cfg.Now().Sub(start), Failure: failure, Payload: d.payload}))
+	w.delivered = keepLast(append(w.delivered,
+		Delivery{Kind: d.kind, Name: d.name, Attempt: n, Took: w.cfg.Now().Sub(start), Failure: failure, Payload: d.payload}))
 	w.touch()
 }
 
@@ -225,7 +226,7 @@ func (w *Workspace) postSigned(to, contentType string, body []byte, h http.Heade
 		}
 		return 0, nil, nil, err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAckBody))
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause

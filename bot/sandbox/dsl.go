@@ -41,7 +41,8 @@ func (w *Workspace) PostAs(name, channel, text string, blocks []any) (ts string,
 	if failed != nil {
 		return "", fmt.Errorf("%s: %s", failed.code, strings.Join(failed.problems, "; "))
 	}
-	m := w.post(c, &Message{Subtype: "bot_message", BotID: w.serial("B9"), Username: name, Text: body.text, Blocks: body.blocks, Mentions: mentionsIn(body.text, body.parsed)})
+	m := w.post(c, &Message{Subtype: "bot_message", BotID: w.serial("B9"), Username: name, Text: body.text, Blocks: body.blocks,
+		Mentions: mentionsIn(body.text, body.parsed)})
 	return m.TS, nil
 }
 

@@ -22,7 +22,8 @@ func (w *Workspace) emitAs(subscription, kind, scope string, event map[string]an
 	w.tell(&delivery{kind: kindEvent, name: kind, payload: mustJSON(map[string]any{
 		"token": verificationToken, "team_id": w.cfg.TeamID, "context_team_id": w.cfg.TeamID, "context_enterprise_id": nil, "api_app_id": w.app.ID,
 		"event": event, "type": "event_callback", "event_id": w.serial("Ev"), "event_time": w.cfg.Now().Unix(),
-		"authorizations":        []any{map[string]any{"enterprise_id": nil, "team_id": w.cfg.TeamID, "user_id": w.app.BotUserID, "is_bot": true, "is_enterprise_install": false}},
+		"authorizations": []any{map[string]any{"enterprise_id": nil, "team_id": w.cfg.TeamID, "user_id": w.app.BotUserID, "is_bot": true,
+			"is_enterprise_install": false}},
 		"is_ext_shared_channel": false, "event_context": token(12),
 	})})
 }

@@ -92,6 +92,7 @@ func (w *Workspace) before(rw http.ResponseWriter, r *http.Request, f Fault) boo
 		return false
 	case Slow:
 		return w.pause(r.Context(), f.Delay)
+	case NoFault, FailAfter, DropAfter, Truncate, LateVisible, Flap, NoPing: // not here
 	}
 	return true
 }
@@ -107,6 +108,7 @@ func (w *Workspace) after(rw http.ResponseWriter, f Fault, body []byte) {
 		rw.Header().Set("Content-Type", "application/json; charset=utf-8")
 		rw.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		_, _ = rw.Write(body[:len(body)/2]) // net/http breaks the connection off, as the length promised more
+	case NoFault, RateLimited, FailBefore, DropBefore, Hang, Slow, LateVisible, Flap, NoPing: // not here
 	}
 }
 

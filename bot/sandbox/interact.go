@@ -99,7 +99,8 @@ func (w *Workspace) runCommand(user, channelID, name, text string) error {
 		text = w.typed(text, true)
 	}
 	u := w.newResponseURL(&responseURL{channel: c.ID, user: user})
-	d := &delivery{kind: kindCommand, name: name, payload: mustJSON(map[string]string{"token": verificationToken, "team_id": w.cfg.TeamID, "team_domain": w.cfg.Domain,
+	d := &delivery{kind: kindCommand, name: name, payload: mustJSON(map[string]string{
+		"token": verificationToken, "team_id": w.cfg.TeamID, "team_domain": w.cfg.Domain,
 		"channel_id": c.ID, "channel_name": c.hookName(), "user_id": user, "user_name": w.people[user].Name, "command": name, "text": text,
 		"api_app_id": w.app.ID, "is_enterprise_install": "false", "response_url": w.responseAddress(u), "trigger_id": w.newTrigger(user, "")})}
 	w.mu.Unlock()
@@ -183,7 +184,8 @@ func (w *Workspace) press(user string, m Message, blockID, actionID string, give
 		container["thread_ts"] = m.ThreadTS
 	}
 	u := w.newResponseURL(&responseURL{channel: c.ID, user: user, source: m.TS, ephemeral: m.IsEphemeral})
-	payload := w.interaction("block_actions", user, map[string]any{"container": container, "channel": w.channelRef(c), "trigger_id": w.newTrigger(user, ""),
+	payload := w.interaction("block_actions", user, map[string]any{
+		"container": container, "channel": w.channelRef(c), "trigger_id": w.newTrigger(user, ""),
 		"response_url": w.responseAddress(u), "state": readState(blocks, typed, block, element, given),
 		"actions": []any{w.action(block, element, given)}})
 	if !m.IsEphemeral { // Slack leaves an ephemeral message out
@@ -371,7 +373,8 @@ func (w *Workspace) closeView(user, viewID string) error {
 		if !v.NotifyOnClose {
 			continue
 		}
-		d := &delivery{kind: kindInteraction, name: "view_closed", payload: mustJSON(w.interaction("view_closed", user, map[string]any{"view": v, "is_cleared": cleared}))}
+		payload := w.interaction("view_closed", user, map[string]any{"view": v, "is_cleared": cleared})
+		d := &delivery{kind: kindInteraction, name: "view_closed", payload: mustJSON(payload)}
 		w.spawn(func() { _, _ = w.ask(d) })
 	}
 	if rest := w.stacks[user]; len(rest) > 0 {
@@ -461,66 +464,6 @@ func findElement(blocks []map[string]any, blockID, actionID string) (block, elem
 	})
 	return block, element
 }
-
-// typed turns what a person typed into Slack's text: escaped, with @name, #channel, @here … as
-// control sequences. named gives commands' form, <@U…|name>.
-func (w *Workspace) typed(text string, named bool) string {
-	words := strings.SplitAfter(escape(text), " ")
-	for i, word := range words {
-		words[i] = w.typedWord(word, named)
-	}
-	return strings.Join(words, "")
-}
-
-func (w *Workspace) typedWord(word string, named bool) string {
-	start := strings.IndexAny(word, "@#")
-	if start < 0 || start > 0 && strings.IndexByte("(\n\t[\"'", word[start-1]) < 0 {
-		return word
-	}
-	rest := word[start+1:]
-	end := strings.IndexFunc(rest, func(r rune) bool { return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789._-", r) })
-	if end < 0 {
-		end = len(rest)
-	}
-	name := strings.TrimRight(rest[:end], ".-_")
-	end = len(name)
-	id := w.idOf(word[start], name)
-	if id == "" {
-		return word
-	}
-	if named && id[0] != '!' {
-		id += "|" + name
-	}
-	sign := string(word[start])
-	if id[0] == '!' {
-		sign = ""
-	}
-	return word[:start] + "<" + sign + id + ">" + rest[end:]
-}
-
-func (w *Workspace) idOf(sign byte, name string) string {
-	if sign == '#' {
-		for _, c := range w.channels {
-			if c.Name != "" && c.Name == name {
-				return c.ID
-			}
-		}
-		return ""
-	}
-	if name == "channel" || name == "here" || name == "everyone" {
-		return "!" + name
-	}
-	ids := slices.Sorted(maps.Keys(w.people))
-	i := slices.IndexFunc(ids, func(id string) bool { return w.people[id].Name == name })
-	if i < 0 {
-		return ""
-	}
-	return ids[i]
-}
-
-var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
-
-func escape(s string) string { return escaper.Replace(s) }
 
 // sayAs posts what a person typed.
 func (w *Workspace) sayAs(user, channelID, thread, text string) (string, error) {

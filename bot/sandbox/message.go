@@ -220,7 +220,8 @@ func inputs(blocks []map[string]any) []Input {
 	for _, b := range blocks {
 		if e, ok := b["element"].(map[string]any); ok && b["type"] == "input" {
 			optional, _ := b["optional"].(bool)
-			out = append(out, Input{Type: str(e["type"]), Label: textOf(b["label"]), BlockID: str(b["block_id"]), ActionID: str(e["action_id"]), Optional: optional})
+			out = append(out, Input{Type: str(e["type"]), Label: textOf(b["label"]), BlockID: str(b["block_id"]),
+				ActionID: str(e["action_id"]), Optional: optional})
 		}
 	}
 	return out

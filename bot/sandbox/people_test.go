@@ -97,7 +97,7 @@ func TestTheAppHearsWhatItSubscribedToWhereItIs(t *testing.T) {
 
 func TestWithoutItsScopeAnEventIsNotTold(t *testing.T) {
 	cfg := office()
-	cfg.App.Scopes = []string{"chat:write", "app_mentions:read"}
+	cfg.App.Scopes = []string{"commands", "app_mentions:read"}
 	w, api, _ := open(t, cfg)
 	var h heard
 	(&helper{api: api, event: h.add}).run(t, w)

@@ -48,7 +48,7 @@ func (w *Workspace) serveResponseURL(rw http.ResponseWriter, r *http.Request) {
 		failed = a.addJSON(strings.NewReader(payload))
 	}
 	if failed == nil {
-		failed = w.answerURL(r.PathValue("token"), a)
+		failed = w.answerURL(r.PathValue("token"), a) //nolint:contextcheck // the events it causes outlive the request
 	}
 	c := Call{Method: name, Args: a.logged(), OK: failed == nil}
 	if failed != nil {

@@ -85,13 +85,13 @@ func TestSlackGoAnswersACommandAButtonAndAModal(t *testing.T) {
 		return map[string]any{"text": "on it: " + c.Text}
 	}
 	bot.action = func(c slack.InteractionCallback) any {
-		switch c.Type {
-		case slack.InteractionTypeBlockActions:
+		if c.Type == slack.InteractionTypeBlockActions {
 			_, err := api.OpenView(c.TriggerID, form())
 			if err != nil {
 				t.Error(err)
 			}
-		case slack.InteractionTypeViewSubmission:
+		}
+		if c.Type == slack.InteractionTypeViewSubmission {
 			name := c.View.State.Values["name"]["name"].Value
 			if name == "wrong" {
 				return slack.NewErrorsViewSubmissionResponse(map[string]string{"name": "not that one"})

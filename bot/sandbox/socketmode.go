@@ -109,8 +109,10 @@ func (w *Workspace) admit(s *socket, fault FaultKind, life time.Duration) bool {
 		w.spawn(func() { s.write(false) })
 		return true
 	}
-	s.pushJSON(map[string]any{"type": "hello", "num_connections": len(w.sockets) + 1, "connection_info": map[string]any{"app_id": w.app.ID},
-		"debug_info": map[string]any{"host": "sandbox", "started": w.cfg.Now().UTC().Format("2006-01-02 15:04:05.000"), "build_number": 1, "approximate_connection_time": int(max(life, time.Hour).Seconds())}})
+	s.pushJSON(map[string]any{"type": "hello", "num_connections": len(w.sockets) + 1,
+		"connection_info": map[string]any{"app_id": w.app.ID},
+		"debug_info": map[string]any{"host": "sandbox", "started": w.cfg.Now().UTC().Format("2006-01-02 15:04:05.000"),
+			"build_number": 1, "approximate_connection_time": int(max(life, time.Hour).Seconds())}})
 	if fault == Flap {
 		s.disconnect("link_disabled")
 		s.push(nil)

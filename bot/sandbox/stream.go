@@ -14,7 +14,7 @@ import (
 // can load the state once and follow from there, through any number of reconnects.
 
 const (
-	streamKept = 4096             // events kept for pages that reconnect
+	streamKept = 2048             // events kept for pages that reconnect
 	streamIdle = 20 * time.Second // a comment this often keeps proxies from giving up
 )
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -433,10 +434,9 @@ func TestAnAppMayRefuseRetries(t *testing.T) {
 func TestHTTPCommandsAndInteractionsAreNotRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := office()
-		calls := 0
+		var calls atomic.Int32
 		openDoor(t, &cfg, func(rw http.ResponseWriter, r *http.Request) {
-			calls++
-			switch calls {
+			switch calls.Add(1) {
 			case 1:
 				c, err := slack.SlashCommandParse(r)
 				if err != nil || c.Command != "/help" || c.Text != "a&b=c" || c.UserName != "ann" {
@@ -466,8 +466,8 @@ func TestHTTPCommandsAndInteractionsAreNotRetried(t *testing.T) {
 			t.Errorf("no answer: %v", err)
 		}
 		time.Sleep(time.Hour)
-		if calls != 3 || len(w.Toasts(ann)) != 2 {
-			t.Errorf("%d calls, toasts %q", calls, w.Toasts(ann))
+		if calls.Load() != 3 || len(w.Toasts(ann)) != 2 {
+			t.Errorf("%d calls, toasts %q", calls.Load(), w.Toasts(ann))
 		}
 	})
 }

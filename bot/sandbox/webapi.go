@@ -49,7 +49,7 @@ var methods = map[string]method{
 
 	"conversations.open":    {scope: "im:write", rate: tier3, run: (*Workspace).conversationsOpen},
 	"conversations.info":    {scope: "*:read", rate: tier3, run: (*Workspace).conversationsInfo},
-	"conversations.list":    {scope: "channels:read", rate: tier2, run: (*Workspace).conversationsList},
+	"conversations.list":    {scope: "*:read", rate: tier2, run: (*Workspace).conversationsList},
 	"conversations.members": {scope: "*:read", rate: tier4, run: (*Workspace).conversationsMembers},
 	"conversations.join":    {scope: "channels:join", rate: tier3, run: (*Workspace).conversationsJoin},
 	"conversations.history": {scope: "*:history", rate: tier3, run: (*Workspace).conversationsHistory},

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"encoding/json"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -206,7 +205,9 @@ func (w *Workspace) postMessage(r *request) (reply, *apiError) {
 	}
 	m := w.botMessage(body)
 	m.ThreadTS = thread
-	m.Username = r.args.str("username")
+	if slices.Contains(w.app.Scopes, "chat:write.customize") {
+		m.Username = r.args.str("username")
+	}
 	if r.late > 0 {
 		m.visibleAfter = w.cfg.Now().Add(r.late).UnixMicro()
 	}
@@ -335,7 +336,7 @@ func (w *Workspace) updateMessage(r *request) (reply, *apiError) {
 	if body.empty() {
 		return nil, refuse("no_text")
 	}
-	if body.metadata == nil && !r.args.has("metadata") {
+	if body.metadata == nil {
 		body.metadata = old.Metadata
 	}
 	m := w.edit(c, old, body)
@@ -453,45 +454,10 @@ func (w *Workspace) forApp(m *Message) map[string]any {
 	out := map[string]any{}
 	_ = json.Unmarshal(mustJSON(m), &out) // our own JSON
 	if m.BotID == w.app.BotID {
-		out["bot_profile"] = map[string]any{"id": m.BotID, "app_id": m.AppID, "name": w.app.Name, "deleted": false, "updated": 1700000000, "team_id": w.cfg.TeamID, "icons": map[string]any{}}
+		out["bot_profile"] = map[string]any{"id": m.BotID, "app_id": m.AppID, "name": w.app.Name, "deleted": false,
+			"updated": 1700000000, "team_id": w.cfg.TeamID, "icons": map[string]any{}}
 	} else if m.BotID == "" && m.Subtype == "" && m.Blocks == nil && m.Text != "" {
 		out["blocks"] = []any{richText("rt"+m.TS, m.Text)}
 	}
 	return out
-}
-
-var control = regexp.MustCompile(`<([@#!])?([^<>|]+)(?:\|([^<>]*))?>`)
-
-var unescape = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&")
-
-// richText is typed text as a rich_text block.
-func richText(blockID, text string) map[string]any {
-	var leaves []any
-	plain := func(s string) {
-		if s != "" {
-			leaves = append(leaves, map[string]any{"type": "text", "text": unescape.Replace(s)})
-		}
-	}
-	at := 0
-	for _, hit := range control.FindAllStringSubmatchIndex(text, -1) {
-		plain(text[at:hit[0]])
-		at = hit[1]
-		sign, target := "", text[hit[4]:hit[5]]
-		if hit[2] >= 0 {
-			sign = text[hit[2]:hit[3]]
-		}
-		switch {
-		case sign == "@":
-			leaves = append(leaves, map[string]any{"type": "user", "user_id": target})
-		case sign == "#":
-			leaves = append(leaves, map[string]any{"type": "channel", "channel_id": target})
-		case sign == "!":
-			leaves = append(leaves, map[string]any{"type": "broadcast", "range": target})
-		default:
-			leaves = append(leaves, map[string]any{"type": "link", "url": unescape.Replace(target)})
-		}
-	}
-	plain(text[at:])
-	return map[string]any{"type": "rich_text", "block_id": blockID,
-		"elements": []any{map[string]any{"type": "rich_text_section", "elements": leaves}}}
 }

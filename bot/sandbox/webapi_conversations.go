@@ -86,11 +86,21 @@ func (w *Workspace) conversationsList(r *request) (reply, *apiError) {
 	if len(types) == 0 {
 		types = []string{"public_channel"}
 	}
+	for _, kind := range types {
+		scope := map[string]string{"public_channel": "channels:read", "private_channel": "groups:read", "im": "im:read", "mpim": "mpim:read"}[kind]
+		if scope == "" {
+			return nil, refuse("invalid_types")
+		}
+		if e := w.needScope(scope); e != nil {
+			return nil, e
+		}
+	}
 	var all []*channel
 	for _, id := range w.order {
 		c := w.channels[id]
 		kind := map[string]string{"channel": "public_channel", "group": "private_channel", "im": "im"}[c.kind()]
-		if slices.Contains(types, kind) && (!c.Private || c.members[w.app.BotUserID]) && !(c.Archived && r.args.bool("exclude_archived")) {
+		hidden := c.Private && !c.members[w.app.BotUserID] || c.Archived && r.args.bool("exclude_archived")
+		if slices.Contains(types, kind) && !hidden {
 			all = append(all, c)
 		}
 	}

@@ -32,7 +32,8 @@ func (w *Workspace) botsInfo(r *request) (reply, *apiError) {
 }
 
 func (w *Workspace) teamInfo(*request) (reply, *apiError) {
-	return reply{"team": map[string]any{"id": w.cfg.TeamID, "name": w.cfg.Name, "domain": w.cfg.Domain, "email_domain": "", "icon": map[string]any{}}}, nil
+	return reply{"team": map[string]any{"id": w.cfg.TeamID, "name": w.cfg.Name, "domain": w.cfg.Domain,
+		"email_domain": "", "icon": map[string]any{}}}, nil
 }
 
 // user is a person in Slack's shape. The e-mail address is there with its own scope only.

@@ -215,7 +215,8 @@ func (w *Workspace) settle() error {
 		}
 		w.people[u.ID] = u
 	}
-	w.people[w.app.BotUserID] = User{ID: w.app.BotUserID, Name: strings.ToLower(w.app.Name), RealName: w.app.Name, Title: w.app.Description, bot: true}
+	handle := strings.ToLower(strings.Join(strings.Fields(w.app.Name), "-"))
+	w.people[w.app.BotUserID] = User{ID: w.app.BotUserID, Name: handle, RealName: w.app.Name, Title: w.app.Description, bot: true}
 	for _, c := range w.cfg.Channels {
 		if c.ID == "" || c.Name == "" {
 			return fmt.Errorf("sandbox: channel %q needs an ID and a Name", c.ID+c.Name)
@@ -238,6 +239,9 @@ func (w *Workspace) settle() error {
 		members[w.app.BotUserID] = c.BotMember
 		maps.DeleteFunc(members, func(_ string, in bool) bool { return !in })
 		w.addChannel(&channel{Channel: c, members: members})
+	}
+	if len(w.app.Commands)+len(w.app.Shortcuts) > 0 && !slices.Contains(w.app.Scopes, "commands") {
+		return errors.New("sandbox: App has commands or shortcuts, and not the scope \"commands\"")
 	}
 	if a := w.app; a.BotToken == "" || a.SocketMode && a.AppToken == "" {
 		return errors.New("sandbox: App needs a BotToken, and an AppToken for Socket Mode")
