@@ -154,7 +154,7 @@ type playbookReader struct {
 	titleText string
 }
 
-func (r *playbookReader) wrong(line int, what, fix string) { r.l.wrong(r.file, line, what, todo) }
+func (r *playbookReader) wrong(line int, what, fix string) { r.l.wrong(r.file, line, what, fix) }
 
 func (r *playbookReader) frontMatter() {
 	if len(r.lines) == 0 || strings.TrimSpace(r.lines[0]) != "---" {

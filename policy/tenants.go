@@ -76,8 +76,8 @@ func (t *tenantReader) read(out map[string]TenantEntry) error {
 	return nil
 }
 
-func (t *tenantReader) at(what, todo string) error {
-	return fmt.Errorf("line %d: %s; %s", t.line(), what, todo)
+func (t *tenantReader) at(what, fix string) error {
+	return fmt.Errorf("line %d: %s; %s", t.line(), what, fix)
 }
 
 func (t *tenantReader) line() int {
