@@ -82,7 +82,7 @@ func sit(t *testing.T, s set) *desk {
 		mem = s.store(mem)
 	}
 	d := &desk{Workspace: w, t: t, log: &logbook{}, store: watch(mem), door: s.door}
-	log := slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := d.log.logger()
 	d.chat, err = NewChat(Options{BotToken: "xoxb-test", AppToken: "xapp-test", APIURL: slackSide.URL + "/api", Log: log})
 	check(t, err)
 	began := time.Now() // the bot lives in May 2026, when its policy was fresh
@@ -226,6 +226,10 @@ func check(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func (l *logbook) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 // A logbook keeps what was logged.

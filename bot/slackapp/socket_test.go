@@ -1,0 +1,433 @@
+package slackapp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"rehome/bot"
+	"rehome/bot/sandbox"
+	"rehome/policy"
+	"rehome/store"
+)
+
+// A wire is the far end of Socket Mode, frame by frame: it sends what a test
+// tells it to and keeps what comes back. For what Slack's own end would not do.
+type wire struct {
+	t     *testing.T
+	url   string
+	conns chan *websocket.Conn // each connection made
+	acks  chan envelope
+	pongs chan string
+}
+
+func newWire(t *testing.T) *wire {
+	w := &wire{t: t, conns: make(chan *websocket.Conn, 10), acks: make(chan envelope, 1000), pongs: make(chan string, 10)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/api/apps.connections.open", func(rw http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer xapp-test" {
+			_, _ = fmt.Fprint(rw, `{"ok":false,"error":"invalid_auth"}`)
+			return
+		}
+		_, _ = fmt.Fprintf(rw, `{"ok":true,"url":"ws%s/socket"}`, strings.TrimPrefix(w.url, "http"))
+	})
+	mux.HandleFunc("/api/conversations.info", func(rw http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprint(rw, `{"ok":true,"channel":{"id":"C0000000001","is_member":true}}`)
+	})
+	mux.HandleFunc("/api/views.open", func(rw http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprint(rw, `{"ok":true,"view":{"id":"V1"}}`)
+	})
+	mux.HandleFunc("/socket", w.serve)
+	srv := httptest.NewServer(mux)
+	w.url = srv.URL
+	t.Cleanup(srv.Close)
+	return w
+}
+
+func (w *wire) serve(rw http.ResponseWriter, r *http.Request) {
+	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+	conn, err := up.Upgrade(rw, r, nil)
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	conn.SetPongHandler(func(s string) error { w.pongs <- s; return nil })
+	w.conns <- conn
+	for {
+		var e envelope
+		if err := conn.ReadJSON(&e); err != nil {
+			return
+		}
+		w.acks <- e
+	}
+}
+
+// connect starts a bot that listens on the wire.
+func (w *wire) connect(s store.Store) (*websocket.Conn, *Doors, *logbook) {
+	w.t.Helper()
+	d, book := w.doors(s)
+	ctx, cancel := context.WithCancel(w.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- d.RunSocket(ctx) }()
+	w.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			w.t.Errorf("RunSocket: %v", err)
+		}
+		d.Chat.Close()
+	})
+	return w.next(), d, book
+}
+
+func (w *wire) doors(s store.Store) (*Doors, *logbook) {
+	w.t.Helper()
+	book := &logbook{}
+	chat, err := NewChat(Options{BotToken: "xoxb-test", AppToken: "xapp-test", APIURL: w.url + "/api/"})
+	check(w.t, err)
+	b := bot.New(bot.Bot{Policy: policy.Default(), Store: s, Chat: chat})
+	d, err := New(Doors{Bot: b, Chat: chat, Log: book.logger()})
+	check(w.t, err)
+	return d, book
+}
+
+func (w *wire) next() *websocket.Conn {
+	w.t.Helper()
+	select {
+	case c := <-w.conns:
+		return c
+	case <-time.After(10 * time.Second):
+		w.t.Fatal("nobody connected")
+		return nil
+	}
+}
+
+func (w *wire) ack() envelope {
+	w.t.Helper()
+	select {
+	case a := <-w.acks:
+		return a
+	case <-time.After(10 * time.Second):
+		w.t.Fatal("nothing was acknowledged")
+		return envelope{}
+	}
+}
+
+func commandFrame(id, text string) map[string]any {
+	return map[string]any{"envelope_id": id, "type": "slash_commands", "accepts_response_payload": true, "payload": map[string]any{
+		"command": "/rehome", "text": text, "user_id": alice, "channel_id": triage, "trigger_id": id, "team_id": "T1",
+	}}
+}
+
+var hello = map[string]any{"type": "hello", "num_connections": 1, "connection_info": map[string]any{"app_id": "A1"}}
+
+func TestWhatSlackGoCannotReadIsAcknowledgedAllTheSame(t *testing.T) {
+	w := newWire(t)
+	conn, _, book := w.connect(store.NewMem())
+	for id, frame := range map[string]string{
+		"e1": `{"envelope_id":"e1","type":"events_api","payload":{"type":"event_callback","event":{"type":"brand_new_event","text":"hunter2"}}}`,
+		"e2": `{"envelope_id":"e2","type":"brand_new_type","payload":{"text":"hunter2"}}`,
+		"e3": `{"envelope_id":"e3","type":"events_api","payload":"hunter2"}`,
+		"e4": `{"envelope_id":"e4","type":"interactive","payload":{"type":"block_actions","user":{"id":"nobody"},"message":{"text":"hunter2"}}}`,
+		"e5": `{"envelope_id":"e5","type":"events_api","payload":{"type":"event_callback","event":{"type":"message","channel":"C1","user":"U1","ts":"1.1","text":"hunter2","blocks":[{"type":"actions","elements":[{"type":"brand_new_element"}]}]}}}`,
+	} {
+		check(t, conn.WriteMessage(websocket.TextMessage, []byte(frame)))
+		if a := w.ack(); a.ID != id {
+			t.Errorf("%s: acknowledged %q", frame, a.ID)
+		}
+	}
+	check(t, conn.WriteMessage(websocket.TextMessage, []byte(`{"no":"envelope"}`)))
+	check(t, conn.WriteJSON(commandFrame("e6", "help")))
+	if a := w.ack(); a.ID != "e6" || !strings.Contains(string(a.Payload), "What I do") {
+		t.Errorf("acknowledged %q %s", a.ID, a.Payload)
+	}
+	if strings.Contains(book.String(), "hunter2") {
+		t.Errorf("the log quotes a message:\n%s", book)
+	}
+}
+
+func TestAShortcutOnAMessageWithBlocksNobodyKnowsStillWorks(t *testing.T) {
+	w := newWire(t)
+	mem := store.NewMem()
+	conn, _, _ := w.connect(mem)
+	check(t, conn.WriteJSON(map[string]any{"envelope_id": "e1", "type": "interactive", "payload": map[string]any{
+		"type": "message_action", "callback_id": MessageShortcut, "trigger_id": "1", "user": map[string]any{"id": alice}, "channel": map[string]any{"id": triage},
+		"message": map[string]any{"ts": "1.1", "text": "", "blocks": []any{
+			map[string]any{"type": "actions", "elements": []any{map[string]any{"type": "brand_new_element"}}},
+			map[string]any{"type": "brand_new_block", "text": map[string]any{"type": "mrkdwn", "text": title}},
+		}},
+	}}))
+	if a := w.ack(); a.ID != "e1" {
+		t.Errorf("acknowledged %+v", a)
+	}
+	c, err := mem.Get(t.Context(), "RH-1")
+	if err != nil || c.Facts.Value(policy.Violated) != title {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestHelloIsNotAcknowledged(t *testing.T) {
+	w := newWire(t)
+	conn, d, _ := w.connect(store.NewMem())
+	check(t, conn.WriteJSON(hello))
+	check(t, conn.WriteJSON(commandFrame("e1", "help")))
+	if a := w.ack(); a.ID != "e1" {
+		t.Errorf("acknowledged %+v first", a)
+	}
+	if !d.Connected() {
+		t.Error("it does not know that it is connected")
+	}
+}
+
+// A slow store holds every command until it is let go.
+type slow struct {
+	store.Store
+	gate chan struct{}
+}
+
+func (s *slow) Apply(ctx context.Context, in store.Input) (store.Applied, error) {
+	select {
+	case <-s.gate:
+	case <-ctx.Done():
+	}
+	return s.Store.Apply(ctx, in)
+}
+
+func TestTheSocketIsReadWhileTheStoreIsSlow(t *testing.T) {
+	w := newWire(t)
+	s := &slow{store.NewMem(), make(chan struct{})}
+	conn, d, _ := w.connect(s)
+	d.patience = time.Minute
+	const many = 200 // more than slack-go's own queue (50) and our workers together
+	for i := range many {
+		check(t, conn.WriteJSON(commandFrame(fmt.Sprint("e", i), title)))
+	}
+	check(t, conn.WriteControl(websocket.PingMessage, []byte("alive?"), time.Now().Add(time.Second)))
+	select {
+	case <-w.pongs:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the reader is stuck: pings go unanswered, and Slack would give the connection up")
+	}
+	close(s.gate)
+	for range many {
+		w.ack()
+	}
+}
+
+func TestAHugeFrameEndsTheConnectionAndNotTheBot(t *testing.T) {
+	w := newWire(t)
+	conn, _, _ := w.connect(store.NewMem())
+	_ = conn.WriteMessage(websocket.TextMessage, []byte(`{"envelope_id":"e1","type":"events_api","payload":{"x":"`+strings.Repeat("x", 2*maxBody)+`"}}`))
+	conn = w.next()
+	check(t, conn.WriteJSON(commandFrame("e2", "help")))
+	if a := w.ack(); a.ID != "e2" {
+		t.Errorf("acknowledged %+v", a)
+	}
+}
+
+func TestAcknowledgementsWithoutAConnectionDoNotWaitForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		chat, err := NewChat(Options{BotToken: "xoxb-test", AppToken: "xapp-test", APIURL: "http://127.0.0.1:1/api/"})
+		check(t, err)
+		d, err := New(Doors{Bot: &bot.Bot{}, Chat: chat})
+		check(t, err)
+		s := d.newSocket()
+		for i := range 25 { // slack-go's queue holds 20
+			s.ack(t.Context(), fmt.Sprint("e", i), nil)
+		}
+	})
+}
+
+func TestLargeAcknowledgementsAreMadeToFit(t *testing.T) {
+	var p page
+	for range 45 {
+		p.say(words(strings.Repeat("0123456789 ", 90)))
+	}
+	for name, a := range map[string]ack{"many blocks": ephemeral(&p), "a long text": {ResponseType: "ephemeral", Text: strings.Repeat("界", 30<<10)}} {
+		b, err := json.Marshal(small(a))
+		check(t, err)
+		if len(b) > maxAck || len(b) < 2000 {
+			t.Errorf("%s: %d bytes", name, len(b))
+		}
+	}
+	if a := small(ephemeral(say("hello"))).(ack); a.Blocks == nil {
+		t.Error("a small one loses its blocks")
+	}
+}
+
+func TestAWrongAppTokenEndsTheSocketAndSaysWhatToDo(t *testing.T) {
+	w := newWire(t)
+	d, _ := w.doors(store.NewMem())
+	d.Chat.appToken = "xapp-wrong"
+	err := d.RunSocket(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "SLACK_APP_TOKEN") || !strings.Contains(err.Error(), "invalid_auth") || strings.Contains(err.Error(), "xapp-wrong") {
+		t.Errorf("got %v", err)
+	}
+	d.Chat.appToken = ""
+	if err := d.RunSocket(t.Context()); err == nil || !strings.Contains(err.Error(), "SLACK_APP_TOKEN") {
+		t.Errorf("got %v", err)
+	}
+	d.Chat.Close()
+}
+
+// TestAFlappingSlackIsNotStormed lets a minute pass in which every connection is
+// ended as soon as it is made, as when Socket Mode is switched off.
+func TestAFlappingSlackIsNotStormed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		opened := 0
+		pipe, done := slackInABubble(t, func(method string, _ int) sandbox.Fault {
+			mu.Lock()
+			defer mu.Unlock()
+			if method == "apps.connections.open" {
+				opened++
+			}
+			if method == "socket.connect" {
+				return sandbox.Fault{Kind: sandbox.Flap}
+			}
+			return sandbox.Fault{}
+		})
+		chat, err := NewChat(Options{BotToken: "xoxb-test", AppToken: "xapp-test", APIURL: "http://sandbox.invalid/api/", DialContext: pipe.DialContext})
+		check(t, err)
+		d, err := New(Doors{Bot: bot.New(bot.Bot{Policy: policy.Default(), Store: store.NewMem(), Chat: chat}), Chat: chat})
+		check(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		check(t, d.RunSocket(ctx))
+		chat.Close()
+		done()
+		mu.Lock()
+		defer mu.Unlock()
+		if most := openBurst + int(time.Minute/openEvery) + 1; opened > most || opened < 5 {
+			t.Errorf("apps.connections.open was called %d times in a minute, want at most %d", opened, most)
+		}
+	})
+}
+
+// slackInABubble is a workspace whose network a synctest bubble can see through.
+func slackInABubble(t *testing.T, fault func(string, int) sandbox.Fault) (*sandbox.Pipe, func()) {
+	w, err := sandbox.New(sandbox.Config{Fault: fault, App: sandbox.App{BotToken: "xoxb-test", AppToken: "xapp-test", SocketMode: true}})
+	check(t, err)
+	pipe := sandbox.NewPipe()
+	srv := &http.Server{Handler: w}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		if err := srv.Serve(pipe); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+	}()
+	return pipe, func() {
+		w.Close()
+		_ = srv.Close()
+		_ = pipe.Close()
+		<-served
+	}
+}
+
+// brokenStore fails as it is told to.
+type brokenStore struct {
+	store.Store
+	apply func() error
+}
+
+func (b *brokenStore) Apply(ctx context.Context, in store.Input) (store.Applied, error) {
+	if err := b.apply(); err != nil {
+		return store.Applied{}, err
+	}
+	return b.Store.Apply(ctx, in)
+}
+
+func TestAStoreThatCannotJustNow(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		fail func() error
+	}{{"says so", func() error { return errors.New("disk full") }}, {"panics", func() error { panic("a bug") }}} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, door := range []string{"socket", "http"} {
+				t.Run(door, func(t *testing.T) {
+					var mu sync.Mutex
+					failing := true
+					d := sit(t, set{door: door, store: func(s store.Store) store.Store {
+						return &brokenStore{s, func() error {
+							mu.Lock()
+							defer mu.Unlock()
+							if failing {
+								return c.fail()
+							}
+							return nil
+						}}
+					}})
+					check(t, d.Command(alice, triage, "/rehome", title))
+					d.told(alice, "I can't promise that it was written down")
+					check(t, d.Command(alice, triage, "/rehome", ""))
+					if err := d.SubmitView(alice, map[string]string{"Violation": title}); err == nil || !strings.Contains(err.Error(), "Please send it again") {
+						t.Errorf("got %v", err)
+					}
+					mu.Lock()
+					failing = false
+					mu.Unlock()
+					check(t, d.SubmitView(alice, map[string]string{"Violation": title}))
+					d.find(triage, "*RH-1 · ")
+					d.settle()
+				})
+			}
+		})
+	}
+}
+
+func TestAnEventThatWasNotWrittenDownIsNotAcknowledged(t *testing.T) {
+	w := newWire(t)
+	var mu sync.Mutex
+	failing := true
+	conn, _, _ := w.connect(&brokenStore{store.NewMem(), func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if failing {
+			return errors.New("disk full")
+		}
+		return nil
+	}})
+	mention := func(id string) map[string]any {
+		return map[string]any{"envelope_id": id, "type": "events_api", "payload": map[string]any{"type": "event_callback", "event_id": "Ev1",
+			"authorizations": []any{map[string]any{"user_id": botUser, "is_bot": true}},
+			"event":          map[string]any{"type": "app_mention", "user": alice, "channel": triage, "ts": "1.1", "text": "<@" + botUser + "> " + title}}}
+	}
+	check(t, conn.WriteJSON(mention("e1")))
+	check(t, conn.WriteJSON(commandFrame("e2", title))) // is answered after it: the first was given up by then
+	if a := w.ack(); a.ID != "e2" {
+		t.Fatalf("acknowledged %+v", a)
+	}
+	mu.Lock()
+	failing = false
+	mu.Unlock()
+	check(t, conn.WriteJSON(mention("e3")))
+	if a := w.ack(); a.ID != "e3" {
+		t.Errorf("acknowledged %+v", a)
+	}
+
+	d := sit(t, set{door: "http", store: func(s store.Store) store.Store {
+		return &brokenStore{s, func() error { return errors.New("disk full") }}
+	}})
+	b, err := json.Marshal(mention("")["payload"])
+	check(t, err)
+	if r := d.ask(signed("/slack/events", typeJSON, string(b))); r.Code != 503 || r.Header().Get("Retry-After") == "" {
+		t.Errorf("%d %v", r.Code, r.Header())
+	}
+}
+
+func TestABotThatTakesTooLongSaysSoInTime(t *testing.T) {
+	d := sit(t, set{door: "socket", store: func(s store.Store) store.Store { return &slow{s, make(chan struct{})} }, doors: func(d *Doors) { d.patience = 20 * time.Millisecond }})
+	check(t, d.Command(alice, triage, "/rehome", title))
+	d.told(alice, "I can't promise that it was written down")
+}
