@@ -27,8 +27,10 @@ export class MessageList {
     this.pill = h("button", { class: "new-pill", type: "button", hidden: true, onclick: () => this.toBottom(true) }, icon("arrowDown", 14), h("span", null, "New messages"));
     this.element = h("div", { class: "message-list" }, this.scroller, this.pill);
     this.stuck = true;
-    new ResizeObserver(() => this.stuck && this.toBottom()).observe(this.log);
-    new ResizeObserver(() => this.stuck && this.toBottom()).observe(this.scroller);
+    this.lastTop = 0;
+    const watcher = new ResizeObserver(() => this.follows() && this.toBottom());
+    watcher.observe(this.log);
+    watcher.observe(this.scroller);
     this.log.addEventListener("pointerover", (event) => this.offerTools(event.target));
     this.log.addEventListener("focusin", (event) => this.offerTools(event.target));
   }
@@ -66,9 +68,9 @@ export class MessageList {
   /** changed reacts to a timeline event of this list. */
   changed({ added, message }) {
     const mine = message?.user === this.app.workspace.me;
-    const following = this.stuck || mine;
+    const following = this.follows() || mine;
     if (added && mine) this.boundary = undefined;
-    if (added && !mine && !this.boundary && !this.isThread && (!this.stuck || document.hidden)) this.boundary = message.ts;
+    if (added && !mine && !this.boundary && !this.isThread && (!following || document.hidden)) this.boundary = message.ts;
     this.sync();
     if (following) this.toBottom();
     else if (added) this.pill.hidden = false;
@@ -277,9 +279,24 @@ export class MessageList {
     article.classList.add("flash");
   }
 
-  scrolled() {
+  /** follows says whether the reader stays at the newest message; the scroll event may still be on its way. */
+  follows() {
+    const { scrollTop } = this.scroller;
+    if (scrollTop < this.lastTop - NEAR_BOTTOM && this.fromBottom() > NEAR_BOTTOM) this.stuck = false;
+    return this.stuck;
+  }
+
+  fromBottom() {
     const { scrollHeight, scrollTop, clientHeight } = this.scroller;
-    this.stuck = scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM;
+    return scrollHeight - scrollTop - clientHeight;
+  }
+
+  scrolled() {
+    const { scrollTop } = this.scroller;
+    // Only going up is leaving; content that grows below is not.
+    if (this.fromBottom() < NEAR_BOTTOM) this.stuck = true;
+    else if (scrollTop < this.lastTop) this.stuck = false;
+    this.lastTop = scrollTop;
     if (!this.stuck) return;
     this.pill.hidden = true;
     this.app.seen(this.channel);
@@ -290,6 +307,7 @@ export class MessageList {
     this.pill.hidden = true;
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.scroller.scrollTo({ top: this.scroller.scrollHeight, behavior: smooth && !calm ? "smooth" : "instant" });
+    this.lastTop = this.scroller.scrollTop;
   }
 }
 
@@ -355,5 +373,5 @@ function introduction(channel, workspace) {
   const other = workspace.user(channel.im_user);
   const app = workspace.appOfBot(channel.im_user);
   const words = app?.description || (other.id === workspace.me ? "This is your own space: notes, drafts, and anything you want to try." : `This is the start of your direct messages with ${displayName(other)}.`);
-  return h("div", { class: "intro" }, avatar(other, 56), h("h2", null, displayName(other), other.title ? h("span", { class: "intro-title" }, other.title) : null), h("p", null, plain(words)));
+  return h("div", { class: "intro" }, avatar(other, 56), h("h2", null, displayName(other), other.title && !app ? h("span", { class: "intro-title" }, other.title) : null), h("p", null, plain(words)));
 }
