@@ -19,6 +19,7 @@ type Violation struct {
 	ETA      time.Time     `json:"etaDateTime,omitzero"`
 	SLAState string        `json:"slaState,omitempty"`
 	Owner    Owner         `json:"owner,omitzero"`
+	Assignee Owner         `json:"assignee,omitzero"` // who it is assigned to, where that is somebody else
 	Service  Service       `json:"service,omitzero"`
 	App      App           `json:"app,omitzero"`
 	Cred     Credential    `json:"credential,omitzero"`
@@ -53,19 +54,20 @@ type Service struct {
 
 // App is the app registration at fault.
 type App struct {
-	AppID         string `json:"appId,omitempty"`
-	ObjectID      string `json:"objectId,omitempty"`
-	DisplayName   string `json:"displayName,omitempty"`
-	TenantID      string `json:"tenantId,omitempty"`
-	TenantName    string `json:"tenantName,omitempty"`
-	OwnerOrg      string `json:"appOwnerOrganizationId,omitempty"`
-	Cloud         string `json:"cloud,omitempty"`
-	Authority     string `json:"authority,omitempty"` // a login or Graph address, evidence of the app's cloud
-	Party         string `json:"party,omitempty"`
-	SGOwnerTenant string `json:"sgOwnerTenant,omitempty"`
-	SecretCount   int    `json:"secretCount,omitempty"`
-	CertCount     int    `json:"certCount,omitempty"`
-	SecretsOnly   bool   `json:"secretsOnly,omitempty"`
+	AppID              string `json:"appId,omitempty"`
+	ObjectID           string `json:"objectId,omitempty"`
+	ServicePrincipalID string `json:"servicePrincipalObjectId,omitempty"`
+	DisplayName        string `json:"displayName,omitempty"`
+	TenantID           string `json:"tenantId,omitempty"`
+	TenantName         string `json:"tenantName,omitempty"`
+	OwnerOrg           string `json:"appOwnerOrganizationId,omitempty"`
+	Cloud              string `json:"cloud,omitempty"`
+	Authority          string `json:"authority,omitempty"` // a login or Graph address, evidence of the app's cloud
+	Party              string `json:"party,omitempty"`
+	SGOwnerTenant      string `json:"sgOwnerTenant,omitempty"`
+	SecretCount        int    `json:"secretCount,omitempty"`
+	CertCount          int    `json:"certCount,omitempty"`
+	SecretsOnly        bool   `json:"secretsOnly,omitempty"`
 }
 
 // Credential is the certificate or secret at fault; public properties only.
