@@ -275,11 +275,15 @@ func TestAJournalThatWasRewrittenDoesNotAddUp(t *testing.T) {
 		"the first taken out": func(b *bbolt.Bucket) error { return b.Delete(number(1)) },
 	} {
 		s := openWith(t, Options{})
+		var all sync.WaitGroup
 		for i := range chunk + 10 {
-			if _, err := s.Apply(t.Context(), notes(fmt.Sprint(i), 10)); err != nil {
-				t.Fatal(err)
-			}
+			all.Go(func() {
+				if _, err := s.Apply(t.Context(), notes(fmt.Sprint(i), 10)); err != nil {
+					t.Error(err)
+				}
+			})
 		}
+		all.Wait()
 		if err := s.Verify(t.Context()); err != nil {
 			t.Fatalf("before: %v", err)
 		}
