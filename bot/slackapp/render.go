@@ -19,7 +19,7 @@ import (
 // recognised when it is read back. Controls bear all that is needed to know
 // what was pressed, see control.
 func render(card conversation.Card, m marker) ([]slack.Block, string) {
-	var p page
+	p := page{blocks: make([]slack.Block, 0, 16), text: make([]markup, 0, 128)}
 	switch c := card.(type) {
 	case conversation.Root:
 		renderRoot(&p, c)
