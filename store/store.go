@@ -27,22 +27,44 @@ import (
 // give the event the same key when trying again.
 type Store interface {
 	Apply(ctx context.Context, in Input) (Applied, error)
+	// ApplyAll is Apply for a batch, in one transaction: all of it or nothing.
+	ApplyAll(ctx context.Context, b Batch) ([]Applied, error)
 
 	// Due returns at most one delivery of every line, oldest first: the line's
 	// oldest, when that is due at now. One that is put off holds up its line; one
-	// that was abandoned does not. next is when the earliest of the other lines'
+	// that was abandoned does not. take, when not nil, is asked about each before
+	// it is read, and those it does not take are left out; it must be quick and
+	// must not call the store. next is when the earliest of the other lines'
 	// oldest will be due; zero for never.
-	Due(ctx context.Context, now time.Time) (ready []Delivery, next time.Time, err error)
+	Due(ctx context.Context, now time.Time, take func(Waiting) bool) (ready []Delivery, next time.Time, err error)
+	// Line returns every delivery that waits in a line, oldest first.
+	Line(ctx context.Context, line string) ([]Delivery, error)
 
-	// Settle ends a delivery or puts it off. Step, when not nil, is applied to
-	// the delivery's conversation in the same transaction. A delivery that was
-	// settled before is left alone and nil is returned.
-	Settle(ctx context.Context, d Delivery, o Outcome) error
+	// Begin says durably that a delivery is about to be carried out, so that
+	// after a crash it is known that it may have been: Delivery.MaybeSent. It
+	// stays so until a Settle with Outcome.Unsent.
+	Begin(ctx context.Context, d Delivery, at time.Time) error
+	// Settle ends deliveries or puts them off, all in one transaction. Step, when
+	// not nil, is applied to the delivery's conversation in it. A delivery that
+	// was settled before is left alone.
+	Settle(ctx context.Context, all ...Settled) error
+
+	// Recall returns what was remembered under keys that begin with prefix, by
+	// the effect Remember or by Remember.
+	Recall(ctx context.Context, prefix string) (map[string]string, error)
+	// Remember keeps value under key; "" forgets it.
+	Remember(ctx context.Context, key, value string) error
+
+	// Quarantined returns what was kept aside, oldest first.
+	Quarantined(ctx context.Context) ([]Quarantined, error)
 
 	Get(ctx context.Context, id string) (conversation.Conversation, error) // ErrNotFound
 	// Find returns the id of the conversation that has a thread whose root is
 	// ts in channel, or ErrNotFound.
 	Find(ctx context.Context, channel, ts string) (string, error)
+	// About returns the ids of the conversations whose facts name an app id,
+	// oldest first.
+	About(ctx context.Context, appID string) ([]string, error)
 	// List calls yield with each conversation that was there when it began,
 	// oldest first and as it is when its turn comes, until yield returns false.
 	// No transaction is open meanwhile: yield may be slow and may call the store.
@@ -94,6 +116,23 @@ type Input struct {
 	Finding      string    // when opening: the violation's own key, at most 512 bytes; a conversation opened with it before is returned instead
 	At           time.Time // when it happened, by the clock that Due is asked with
 	Step         Step
+	Again        Step // when the finding is known and the event is not: applied to its conversation
+}
+
+// Batch is what ApplyAll takes.
+type Batch struct {
+	Inputs     []Input
+	Quarantine []Quarantined // to be kept aside; ID is given by the store
+	Release    []uint64      // ids of what was kept aside and is read now
+}
+
+// Quarantined is a record that could not be read and is kept until it can.
+type Quarantined struct {
+	ID     uint64    `json:"id"`
+	At     time.Time `json:"at"`
+	Source string    `json:"source"` // where it came from: "http", "import alerts.csv:12"
+	Why    string    `json:"why"`
+	Body   []byte    `json:"body"` // as it came, less any key material
 }
 
 // maxKey is the length of the longest event or finding key, in bytes.
@@ -118,7 +157,8 @@ func (in Input) Check() error {
 
 // Applied is what Apply did.
 type Applied struct {
-	Fresh        bool // false: the event or the finding was known, and nothing was changed
+	Fresh        bool // the event was not known, and a step was applied
+	Again        bool // the finding was known: Input.Again was applied, or nothing when that is nil
 	Conversation conversation.Conversation
 }
 
@@ -133,6 +173,8 @@ type Delivery struct {
 	Due          time.Time           `json:"due"`
 	Attempts     int                 `json:"attempts"`
 	LastError    string              `json:"lastError,omitempty"`
+	MaybeSent    time.Time           `json:"maybeSent,omitzero"` // when it was last begun; zero when it certainly was not carried out
+	Channel      string              `json:"channel,omitempty"`  // of a Show or Tell: the thread's channel when it was written down
 	Abandoned    bool                `json:"abandoned,omitempty"`
 }
 
@@ -141,6 +183,7 @@ type Outcome struct {
 	At        time.Time
 	RetryAt   time.Time // not zero: try again then
 	Abandoned bool      // give up; it stays listed as failed
+	Unsent    bool      // with RetryAt: it certainly was not carried out
 	Error     string    // why, for RetryAt and Abandoned; no secrets, no outside text beyond a code
 	Step      Step      // applied to the conversation with the outcome, unless RetryAt is set
 }
@@ -152,6 +195,15 @@ func (o Outcome) Check() error {
 	}
 	return nil
 }
+
+// Settled is a delivery and what became of it.
+type Settled struct {
+	Delivery
+	Outcome
+}
+
+// Waiting is what is known of a line's oldest delivery without reading it.
+type Waiting struct{ Line, Channel string }
 
 // An Entry is one line of a conversation's journal.
 type Entry struct {
@@ -176,7 +228,13 @@ func LineOf(conversationID string, e conversation.Effect) string {
 		return conversationID + "/" + strconv.Itoa(e.In)
 	case conversation.Tell:
 		return conversationID + "/tell/" + e.To.ID
-	case conversation.Record:
+	case conversation.Lookup:
+		return conversationID + "/lookup"
+	case conversation.Gather:
+		return "gather/" + e.To.ID // what is for one person comes together, whatever it is about
+	case conversation.Report:
+		return "report"
+	case conversation.Record, conversation.Remember:
 		// unreachable: a record is written with the state and never delivered
 	}
 	return conversationID
