@@ -42,9 +42,6 @@ func (l *limits) wait(ctx context.Context, name string, lim limit, now time.Time
 func (l *limits) take(name string, lim limit, now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.empty == nil {
-		l.empty, l.blocked = map[string]time.Time{}, map[string]time.Time{}
-	}
 	if len(l.empty) > 4096 {
 		for n, at := range l.empty {
 			if at.Before(now) {
@@ -69,9 +66,6 @@ func (l *limits) take(name string, lim limit, now time.Time) time.Duration {
 func (l *limits) block(name string, until time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.blocked == nil {
-		l.empty, l.blocked = map[string]time.Time{}, map[string]time.Time{}
-	}
 	if until.After(l.blocked[name]) {
 		l.blocked[name] = until
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"rehome/conversation"
 	"rehome/policy"
@@ -316,6 +315,3 @@ func firstOf(a, b string) string {
 	}
 	return b
 }
-
-// lookupTimeout bounds one walk through the places.
-const lookupTimeout = 30 * time.Second

@@ -48,6 +48,8 @@ func Step(p *policy.Policy, c Conversation, e Event, now time.Time) (Conversatio
 		t.told(e)
 	case Unreached:
 		t.unreached(e)
+	case Linked:
+		t.linked(e)
 	case Seen:
 		t.seen(e)
 	case Posted:
