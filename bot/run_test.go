@@ -178,6 +178,7 @@ func TestAMessageThatWasDeletedIsPostedAnew(t *testing.T) {
 		if _, err := b.Handle(ctx, "k2", id, conversation.Chosen{By: conversation.Person{ID: "U1"}, Question: 1, Value: "3P"}); err != nil {
 			t.Error(err)
 		}
+		pass(10 * time.Second)
 		synctest.Wait()
 		if got := chat.heard(); !strings.Contains(got, "refused q1") || strings.Count(got, "post q1") != 2 {
 			t.Errorf("q1 was not posted anew:\n%s", got)
