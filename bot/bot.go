@@ -85,12 +85,16 @@ type Bot struct {
 	Log    *slog.Logger     // nil: discard
 	Now    func() time.Time // nil: time.Now
 
-	// Pace is the least time between two messages in one channel after a burst
-	// of Burst. Slack allows about one a second and short bursts. Zero: 1 s and 4.
-	Pace  time.Duration
-	Burst int
+	// What follows is needed for telling owners, and may be left out.
+	Directory       Directory // nil: owners come from the alert alone
+	People          People    // nil: nobody is told in a direct message
+	Ownership       Ownership
+	Manners         Manners
+	Unlimited       bool   // keep to no limits: for a workspace that has none, such as the demo's
+	SecurityChannel string // where it is said who could not be told; "" for nowhere but the journal
 
-	wake chan struct{} // made by Prepare
+	limits *limits
+	wake   chan struct{}
 }
 
 // New returns a bot with its defaults filled in.
@@ -101,12 +105,8 @@ func New(b Bot) *Bot {
 	if b.Now == nil {
 		b.Now = time.Now
 	}
-	if b.Pace == 0 {
-		b.Pace = time.Second
-	}
-	if b.Burst == 0 {
-		b.Burst = 4
-	}
+	b.Manners = b.Manners.filled()
+	b.limits = &limits{off: b.Unlimited, empty: map[string]time.Time{}, blocked: map[string]time.Time{}}
 	b.wake = make(chan struct{}, 1)
 	return &b
 }
@@ -115,7 +115,82 @@ func New(b Bot) *Bot {
 // before. finding is the violation's own key in its source ("s360/KAI-1"), or
 // "" when it has none.
 func (b *Bot) Open(ctx context.Context, key, finding string, o conversation.Opened) (store.Applied, error) {
-	return b.apply(ctx, store.Input{Event: key, Finding: finding}, o)
+	done, err := b.TakeIn(ctx, store.Batch{}, Alert{Key: key, Finding: finding, Opened: o})
+	if err != nil {
+		return store.Applied{}, err
+	}
+	return done[0], nil
+}
+
+// An Alert is a conversation to be opened, or a finding that was seen again.
+type Alert struct {
+	Key     string // of the event, for ever
+	Finding string // the violation's own key in its source, or ""
+	Opened  conversation.Opened
+}
+
+// TakeIn takes alerts in, and what goes with them into or out of quarantine, in
+// one transaction. A finding that is known is not opened again: its
+// conversation hears what the feed says now.
+func (b *Bot) TakeIn(ctx context.Context, with store.Batch, alerts ...Alert) ([]store.Applied, error) {
+	now := b.Now()
+	for _, a := range alerts {
+		o := a.Opened
+		appID := o.Facts.Value(policy.AppID)
+		var err error
+		if o.Related, err = b.related(ctx, appID); err != nil {
+			return nil, err
+		}
+		o.Lookup = b.People != nil && (appID != "" || o.Violation.Owner != policy.Owner{} || o.Violation.Service != policy.Service{})
+		in := store.Input{Event: a.Key, Finding: a.Finding, At: now, Step: b.step(o, now)}
+		if a.Finding != "" {
+			in.Again = b.step(conversation.Seen{Violation: o.Violation, Facts: o.Facts}, now)
+		}
+		with.Inputs = append(with.Inputs, in)
+	}
+	done, err := b.Store.ApplyAll(ctx, with)
+	if err != nil {
+		return nil, fmt.Errorf("taking in %d alerts: %w", len(alerts), err)
+	}
+	b.link(ctx, done, now)
+	b.Wake()
+	return done, nil
+}
+
+// relatedShown is how many other conversations about an app are named.
+const relatedShown = 10
+
+func (b *Bot) related(ctx context.Context, appID string) ([]string, error) {
+	if appID == "" {
+		return nil, nil
+	}
+	ids, err := b.Store.About(ctx, appID)
+	if len(ids) > relatedShown {
+		ids = ids[len(ids)-relatedShown:]
+	}
+	return ids, err
+}
+
+// link tells older conversations about the same app of the new one. A link that
+// is lost is only a line less to read, so it is not worth an error.
+func (b *Bot) link(ctx context.Context, opened []store.Applied, now time.Time) {
+	var links store.Batch
+	for _, o := range opened {
+		if !o.Fresh || o.Again {
+			continue
+		}
+		for _, id := range o.Conversation.Related {
+			links.Inputs = append(links.Inputs, store.Input{
+				Event: "link:" + o.Conversation.ID + ":" + id, Conversation: id, At: now, Step: b.step(conversation.Linked{ID: o.Conversation.ID}, now),
+			})
+		}
+	}
+	if len(links.Inputs) == 0 {
+		return
+	}
+	if _, err := b.Store.ApplyAll(ctx, links); err != nil {
+		b.Log.Warn("older conversations do not name the new ones", "err", err)
+	}
 }
 
 // Handle takes an event of a conversation in. key names the event for ever: the

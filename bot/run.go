@@ -11,15 +11,20 @@ import (
 	"rehome/store"
 )
 
-// atOnce is how many deliveries are under way at most. Each is one line's head,
-// so that order within a line never depends on it.
-const atOnce = 8
+const (
+	// atOnce is how many deliveries are under way at most, most of them waiting
+	// for their turn under Slack's limits. Each is one line's head, so that order
+	// within a line never depends on it.
+	atOnce = 256
+	// atOnceInChannel keeps a channel with much to say from taking all places.
+	atOnceInChannel = 2
+)
 
 // Run delivers what is due until ctx ends, and returns nil then, after the
 // deliveries under way are done. It returns an error when the store fails:
 // what happened to the last write is unknown then, and the process must start anew.
 func (b *Bot) Run(ctx context.Context) error {
-	r := round{bot: b, busy: map[string]bool{}, pace: pacer{every: b.Pace, burst: b.Burst}}
+	r := round{bot: b, busy: map[string]string{}, in: map[string]int{}}
 	defer r.wait.Wait()
 	r.done = make(chan string, atOnce)
 	r.failed = make(chan error, 1)
@@ -37,7 +42,7 @@ func (b *Bot) Run(ctx context.Context) error {
 			timer.Stop()
 			return quiet(ctx, err)
 		case line := <-r.done:
-			delete(r.busy, line)
+			r.end(line)
 			r.drain()
 		case <-b.wake:
 		case <-timer.C:
@@ -69,8 +74,8 @@ func quiet(ctx context.Context, err error) error {
 type round struct {
 	bot    *Bot
 	wait   sync.WaitGroup
-	busy   map[string]bool // lines whose head is being delivered
-	pace   pacer
+	busy   map[string]string // lines whose head is being delivered, and in which channel
+	in     map[string]int    // how many of them in each channel
 	done   chan string
 	failed chan error
 }
@@ -80,23 +85,30 @@ func (r *round) start(ctx context.Context) (next time.Time, err error) {
 	if len(r.busy) == atOnce {
 		return next, nil // one that ends makes Run look again
 	}
-	now := r.bot.Now()
-	ready, next, err := r.bot.Store.Due(ctx, now)
+	taken := map[string]int{}
+	room := atOnce - len(r.busy)
+	take := func(w store.Waiting) bool {
+		if _, busy := r.busy[w.Line]; busy || room == 0 {
+			return false
+		}
+		if w.Channel != "" {
+			if r.in[w.Channel]+taken[w.Channel] >= atOnceInChannel {
+				return false // one that ends makes Run look again
+			}
+			taken[w.Channel]++
+		}
+		room--
+		return true
+	}
+	ready, next, err := r.bot.Store.Due(ctx, r.bot.Now(), take)
 	if err != nil {
 		return next, fmt.Errorf("reading what is due: %w", err)
 	}
 	for _, d := range ready {
-		if r.busy[d.Line] {
-			continue
-		}
-		if len(r.busy) == atOnce {
-			break
-		}
-		r.busy[d.Line] = true
-		r.wait.Add(1)
-		go func() {
-			defer r.wait.Done()
-			if err := r.bot.deliver(ctx, d, &r.pace); err != nil {
+		r.busy[d.Line] = d.Channel
+		r.in[d.Channel]++
+		r.wait.Go(func() {
+			if err := r.bot.deliver(ctx, d); err != nil {
 				select {
 				case r.failed <- err:
 				default:
@@ -106,9 +118,18 @@ func (r *round) start(ctx context.Context) (next time.Time, err error) {
 			case r.done <- d.Line:
 			case <-ctx.Done():
 			}
-		}()
+		})
 	}
 	return next, nil
+}
+
+// end notes that a line's head was delivered.
+func (r *round) end(line string) {
+	channel := r.busy[line]
+	delete(r.busy, line)
+	if r.in[channel]--; r.in[channel] <= 0 {
+		delete(r.in, channel)
+	}
 }
 
 // drain takes the other lines that ended meanwhile.
@@ -116,49 +137,68 @@ func (r *round) drain() {
 	for {
 		select {
 		case line := <-r.done:
-			delete(r.busy, line)
+			r.end(line)
 		default:
 			return
 		}
 	}
 }
 
-// deliver carries one delivery out and settles it. Only a failing store is an error.
-func (b *Bot) deliver(ctx context.Context, d store.Delivery, pace *pacer) error {
-	c, err := b.Store.Get(ctx, d.Conversation)
+// deliver carries one delivery out and settles it, and any that went with it.
+// Only a failing store is an error.
+func (b *Bot) deliver(ctx context.Context, d store.Delivery) error {
+	settled, err := b.carryOut(ctx, d)
 	if err != nil {
 		return quiet(ctx, fmt.Errorf("delivery %d: %w", d.ID, err))
 	}
-	var o store.Outcome
-	switch e := d.Effect.(type) {
-	case conversation.Show:
-		o = b.show(ctx, c, d, e, pace)
-	case conversation.Tell:
-		o = b.tell(ctx, c, d, e)
-	case conversation.Record:
-		// unreachable: records are written with the state
+	for i := range settled {
+		if ctx.Err() != nil && !settled[i].Outcome.RetryAt.IsZero() {
+			return nil // stopping: it is still queued and goes out after the restart
+		}
+		settled[i].Outcome.At = b.Now()
 	}
-	if ctx.Err() != nil && !o.RetryAt.IsZero() {
-		return nil // stopping: it is still queued and goes out after the restart
-	}
-	o.At = b.Now()
 	// A delivery that was carried out must be settled even when we are stopping,
 	// or it would be carried out twice.
 	settling, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if err := b.Store.Settle(settling, d, o); err != nil {
+	if err := b.Store.Settle(settling, settled...); err != nil {
 		return fmt.Errorf("settling delivery %d: %w", d.ID, err)
 	}
 	return nil
 }
 
+func (b *Bot) carryOut(ctx context.Context, d store.Delivery) ([]store.Settled, error) {
+	c, err := b.Store.Get(ctx, d.Conversation)
+	if err != nil {
+		return nil, err
+	}
+	var o store.Outcome
+	switch e := d.Effect.(type) {
+	case conversation.Show:
+		o = b.show(ctx, c, d, e)
+	case conversation.Tell:
+		o = b.tell(ctx, c, d, e)
+	case conversation.Report:
+		o = b.report(ctx, d, e)
+	case conversation.Lookup:
+		if o, err = b.lookup(ctx, c, d); err != nil {
+			return nil, err
+		}
+	case conversation.Gather:
+		return b.gather(ctx, d, e.To)
+	case conversation.Record, conversation.Remember:
+		// unreachable: they are written with the state
+	}
+	return []store.Settled{{Delivery: d, Outcome: o}}, nil
+}
+
 // show brings a card up to date.
-func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Delivery, e conversation.Show, pace *pacer) store.Outcome {
+func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Delivery, e conversation.Show) store.Outcome {
 	if e.In < 0 || e.In >= len(c.Threads) {
 		return store.Outcome{} // the thread is no more
 	}
 	now := b.Now()
-	card, ok := c.Card(e.Card, now)
+	card, ok := c.CardIn(e.In, e.Card, now)
 	th := c.Threads[e.In]
 	if !ok || (e.Card != conversation.RootKey && th.RootTS() == "") {
 		return store.Outcome{} // the root's own posting shows it
@@ -174,32 +214,74 @@ func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Del
 	} else {
 		m.ThreadTS = th.Anchor
 	}
-	if m.TS == "" {
-		if err := pace.wait(ctx, m.Channel, b.Now); err != nil {
-			return store.Outcome{RetryAt: now}
-		}
+	if err := b.turn(ctx, m); err != nil {
+		return store.Outcome{RetryAt: now, Error: "stopping"}
 	}
 	at, err := b.Chat.Show(ctx, m)
 	if err != nil {
-		return b.failed(d, e, err)
+		b.correct(m, err)
+		return b.failed(d, &e, err)
 	}
 	posted := conversation.Posted{In: e.In, Card: e.Card, Channel: at.Channel, TS: at.TS, Digest: m.Digest}
 	return store.Outcome{Step: b.step(posted, b.Now())}
+}
+
+// turn waits until Slack's limits let a message through.
+func (b *Bot) turn(ctx context.Context, m Message) error {
+	if m.TS != "" {
+		return b.limits.wait(ctx, "edits", edits, b.Now())
+	}
+	if err := b.limits.wait(ctx, "posts in "+m.Channel, postsInChannel, b.Now()); err != nil {
+		return err
+	}
+	return b.limits.wait(ctx, "posts", postsInAll, b.Now())
+}
+
+// correct holds back what Slack says comes too fast.
+func (b *Bot) correct(m Message, err error) {
+	var f *Failure
+	if !errors.As(err, &f) || f.Kind != Again || f.After == 0 {
+		return
+	}
+	name := "edits"
+	if m.TS == "" {
+		name = "posts in " + m.Channel
+	}
+	b.limits.block(name, b.Now().Add(f.After))
 }
 
 func (b *Bot) tell(ctx context.Context, c conversation.Conversation, d store.Delivery, e conversation.Tell) store.Outcome {
 	if e.In < 0 || e.In >= len(c.Threads) {
 		return store.Outcome{}
 	}
+	if err := b.limits.wait(ctx, "tells", tells, b.Now()); err != nil {
+		return store.Outcome{RetryAt: b.Now(), Error: "stopping"}
+	}
 	th := c.Threads[e.In]
 	if err := b.Chat.Tell(ctx, e.To, th.Place, th.RootTS(), e.Text); err != nil {
-		return b.failed(d, conversation.Show{In: e.In}, err)
+		return b.failed(d, nil, err)
 	}
 	return store.Outcome{}
 }
 
-// failed decides what follows a failure: later, anew, or never.
-func (b *Bot) failed(d store.Delivery, e conversation.Show, err error) store.Outcome {
+// report tells the security channel.
+func (b *Bot) report(ctx context.Context, d store.Delivery, e conversation.Report) store.Outcome {
+	if b.SecurityChannel == "" || b.People == nil {
+		return store.Outcome{} // the journal has it
+	}
+	if err := b.turn(ctx, Message{Channel: b.SecurityChannel}); err != nil {
+		return store.Outcome{RetryAt: b.Now(), Error: "stopping"}
+	}
+	if err := b.People.Report(ctx, b.SecurityChannel, e.Text); err != nil {
+		b.correct(Message{Channel: b.SecurityChannel}, err)
+		return b.failed(d, nil, err)
+	}
+	return store.Outcome{}
+}
+
+// failed decides what follows a failure: later, anew, or never. e is the card
+// that could not be shown, or nil.
+func (b *Bot) failed(d store.Delivery, e *conversation.Show, err error) store.Outcome {
 	var f *Failure
 	if !errors.As(err, &f) {
 		f = &Failure{Kind: Again, Code: "unknown", Err: err}
@@ -208,12 +290,15 @@ func (b *Bot) failed(d store.Delivery, e conversation.Show, err error) store.Out
 	now := b.Now()
 	switch f.Kind {
 	case Lost:
+		if e == nil {
+			return store.Outcome{Abandoned: true, Error: f.Code}
+		}
 		log.Info("message was deleted by somebody; posting it anew")
 		return store.Outcome{Step: b.step(conversation.Gone{In: e.In, Card: e.Card}, now)}
 	case Never:
 		log.Warn("message cannot be delivered", "err", err)
 		o := store.Outcome{Abandoned: true, Error: f.Code}
-		if e.Card != "" {
+		if e != nil {
 			o.Step = b.step(conversation.Unreachable{In: e.In, Card: e.Card, Why: f.Code}, now)
 		}
 		return o
@@ -227,49 +312,4 @@ func (b *Bot) failed(d store.Delivery, e conversation.Show, err error) store.Out
 // backoff grows from a second to five minutes.
 func backoff(attempts int) time.Duration {
 	return min(time.Second<<min(attempts, 10), 5*time.Minute)
-}
-
-// A pacer keeps posts in one channel apart. Slack allows about one message a
-// second in a channel, and short bursts (rate limits of chat.postMessage).
-type pacer struct {
-	every time.Duration
-	burst int
-
-	mu   sync.Mutex
-	free map[string]time.Time // when a channel's burst allowance is whole again
-}
-
-// wait returns when one more message may go to channel. It sleeps on the real
-// timer of the bubble it runs in, and ends early with ctx.
-func (p *pacer) wait(ctx context.Context, channel string, now func() time.Time) error {
-	p.mu.Lock()
-	if p.free == nil {
-		p.free = map[string]time.Time{}
-	}
-	at := now()
-	whole := p.free[channel]
-	if whole.Before(at) {
-		whole = at
-	}
-	whole = whole.Add(p.every)
-	p.free[channel] = whole
-	for ch, t := range p.free {
-		if t.Before(at) {
-			delete(p.free, ch)
-		}
-	}
-	p.mu.Unlock()
-
-	delay := whole.Add(-time.Duration(p.burst) * p.every).Sub(at)
-	if delay <= 0 {
-		return nil
-	}
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

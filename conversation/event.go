@@ -99,6 +99,9 @@ type Unreached struct {
 	Why string // a code
 }
 
+// Linked says that there is another conversation about the same app.
+type Linked struct{ ID string }
+
 // Seen is the feed reporting the finding again. A resolved or dismissed one
 // closes the conversation; one that is found again after that reopens it.
 type Seen struct {
@@ -143,6 +146,7 @@ func (Took) event()        {}
 func (Joined) event()      {}
 func (Told) event()        {}
 func (Unreached) event()   {}
+func (Linked) event()      {}
 func (Seen) event()        {}
 func (Posted) event()      {}
 func (Gone) event()        {}

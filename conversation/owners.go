@@ -182,8 +182,24 @@ func (t *turn) joined(e Joined) {
 		return
 	}
 	t.record(e.By, "joins")
+	t.setOwner(e.By, func(o *Owner) {
+		if o.State != NotTheirs {
+			o.State, o.Why = ToldAlone, ""
+		}
+	})
 	t.thread(e.By)
 }
+
+func (t *turn) linked(e Linked) {
+	if e.ID == t.c.ID || slices.Contains(t.c.Related, e.ID) {
+		return
+	}
+	t.c.Related = append(slices.Clone(t.c.Related), e.ID)
+	t.record(Person{}, "the same app has "+e.ID)
+}
+
+// ToBeTold reports whether a person is an owner who has not been told.
+func (c Conversation) ToBeTold(p Person) bool { return c.owner(p).State == ToBeTold }
 
 // seen takes the finding as the feed reports it now.
 func (t *turn) seen(e Seen) {
