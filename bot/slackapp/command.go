@@ -82,7 +82,7 @@ func (d *Doors) open(ctx context.Context, r request, facts policy.Facts, unknown
 	if err != nil {
 		return opened{}, err
 	}
-	return opened{id: done.Conversation.ID, fresh: done.Fresh, place: place, why: why}, nil
+	return opened{id: done.Conversation.ID, fresh: done.Fresh && !done.Again, place: place, why: why}, nil
 }
 
 // page says where it is.
@@ -255,8 +255,7 @@ func (d *Doors) policyPage(text string) *page {
 			p.say("A 3P tenant has one cloud: ", code(tenant), " is in ", bold(words(string(row.Cloud))), ".")
 		}
 	}
-	version := d.Bot.Policy.Version(d.Bot.Now())
-	p.note(words("Policy " + version.Version + ". " + version.Stale))
+	p.note(d.version()...)
 	return &p
 }
 

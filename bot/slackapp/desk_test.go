@@ -86,7 +86,7 @@ func sit(t *testing.T, s set) *desk {
 	d.chat, err = NewChat(Options{BotToken: "xoxb-test", AppToken: "xapp-test", APIURL: slackSide.URL + "/api", Log: log})
 	check(t, err)
 	began := time.Now() // the bot lives in May 2026, when its policy was fresh
-	d.bot = bot.New(bot.Bot{Policy: policy.Default(), Store: d.store, Chat: d.chat, Log: log, Pace: time.Microsecond, Burst: 1000,
+	d.bot = bot.New(bot.Bot{Policy: policy.Default(), Store: d.store, Chat: d.chat, Log: log, Unlimited: true,
 		Now: func() time.Time { return may.Add(time.Since(began)) }})
 	doors := Doors{Bot: d.bot, Chat: d.chat, SigningSecrets: []string{secret}, Log: log}
 	if s.doors != nil {
@@ -212,8 +212,8 @@ func (w *watched) changed() <-chan struct{} {
 	return w.next
 }
 
-func (w *watched) Settle(ctx context.Context, d store.Delivery, o store.Outcome) error {
-	err := w.Store.Settle(ctx, d, o)
+func (w *watched) Settle(ctx context.Context, all ...store.Settled) error {
+	err := w.Store.Settle(ctx, all...)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	close(w.next)

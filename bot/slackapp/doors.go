@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"rehome/bot"
 	"rehome/conversation"
 )
@@ -34,7 +36,8 @@ type Doors struct {
 // A doorway is what the doors remember while they are open.
 type doorway struct {
 	recent recent
-	up     atomic.Bool // a socket is connected
+	up     atomic.Int32  // sockets connected
+	gate   *rate.Limiter // for new ones
 }
 
 // New checks d and fills in its defaults.
@@ -48,7 +51,7 @@ func New(d Doors) (*Doors, error) {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
-	d.doorway = &doorway{}
+	d.doorway = &doorway{gate: rate.NewLimiter(rate.Every(openEvery), openBurst)}
 	if d.patience == 0 {
 		d.patience = 2500 * time.Millisecond
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -131,11 +132,11 @@ func TestASilentSlackIsGivenUpOn(t *testing.T) {
 }
 
 func TestNothingIsSentTwiceByTheClient(t *testing.T) {
-	calls := 0
-	chat, _ := slackSays(t, func(w http.ResponseWriter, _ *http.Request) { calls++; panic(http.ErrAbortHandler) })
+	var calls atomic.Int32
+	chat, _ := slackSays(t, func(http.ResponseWriter, *http.Request) { calls.Add(1); panic(http.ErrAbortHandler) })
 	_, _ = chat.send(t.Context(), triage, false, quiet("x")...)
-	if calls != 1 {
-		t.Errorf("%d posts for one message", calls)
+	if n := calls.Load(); n != 1 {
+		t.Errorf("%d posts for one message", n)
 	}
 }
 
@@ -201,8 +202,8 @@ func TestIdentifyTellsTheTokenApart(t *testing.T) {
 }
 
 func TestAResponseURLLeadsToSlackOrNowhere(t *testing.T) {
-	reached := false
-	chat, _ := slackSays(t, func(w http.ResponseWriter, r *http.Request) { reached = r.Header.Get("Authorization") == "" })
+	var reached atomic.Bool
+	chat, _ := slackSays(t, func(w http.ResponseWriter, r *http.Request) { reached.Store(r.Header.Get("Authorization") == "") })
 	for address, may := range map[string]bool{
 		"https://hooks.slack.com/actions/T1/2/3":                true,
 		"https://HOOKS.slack.com/commands/T1/2/3":               true,
@@ -222,7 +223,7 @@ func TestAResponseURLLeadsToSlackOrNowhere(t *testing.T) {
 		}
 	}
 	check(t, chat.respond(t.Context(), chat.base.String()+"response/1", say("hello")))
-	if !reached {
+	if !reached.Load() {
 		t.Error("not reached, or with our token")
 	}
 	secretly := "https://evil.example/response/very-secret"
