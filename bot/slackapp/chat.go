@@ -267,7 +267,7 @@ func (c *Chat) Identify(ctx context.Context) (Self, error) {
 		if err != nil {
 			f := failure(err, false)
 			if authTrouble[f.Code] {
-				return Self{}, fmt.Errorf("Slack refuses the bot token (%s): copy it again from OAuth & Permissions in the app's settings into SLACK_BOT_TOKEN", f.Code)
+				return Self{}, fmt.Errorf("the bot token is refused (%s): copy it again from OAuth & Permissions in the app's settings into SLACK_BOT_TOKEN", f.Code)
 			}
 			return Self{}, fmt.Errorf("asking Slack who we are: %w", f)
 		}

@@ -57,7 +57,7 @@ func (d *Doors) RunSocket(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	return fmt.Errorf("Socket Mode ended (%w): check SLACK_APP_TOKEN, its scope connections:write, and that Socket Mode is on in the app's settings", withoutURL(err))
+	return fmt.Errorf("socket mode ended (%w): check SLACK_APP_TOKEN, its scope connections:write, and that Socket Mode is on in the app's settings", withoutURL(err))
 }
 
 // A socket is one connection's reading and acknowledging.
@@ -142,6 +142,9 @@ func (s *socket) sort(e socketmode.Event) {
 		}
 	case socketmode.EventTypeErrorWriteFailed:
 		log.Warn("an acknowledgement was not sent; Slack will deliver its event again")
+	case socketmode.EventTypeConnected, socketmode.EventTypeDisconnect, socketmode.EventTypeInvalidAuth:
+		// hello follows the first, the end of the connection the second; the
+		// third is also the error that ends Run
 	case socketmode.EventTypeIncomingError:
 		log.Warn("the socket broke off; connecting anew")
 	}

@@ -2,6 +2,7 @@ package slackapp
 
 import (
 	"encoding/json"
+	"errors"
 	"regexp"
 	"strings"
 	"testing"
@@ -389,8 +390,8 @@ func TestTheForm(t *testing.T) {
 		}
 		goldenView(t, "view-form", v)
 		err := d.SubmitView(alice, map[string]string{"Violation": title, "App id": "not-a-guid", "Vault": "not an address"})
-		wrong, ok := err.(sandbox.ViewErrors)
-		if !ok || !strings.Contains(wrong.Error(), "not an app id") || !strings.Contains(wrong.Error(), "not an address") {
+		var wrong sandbox.ViewErrors
+		if !errors.As(err, &wrong) || !strings.Contains(wrong.Error(), "not an app id") || !strings.Contains(wrong.Error(), "not an address") {
 			t.Fatalf("got %v", err)
 		}
 		check(t, d.SubmitView(alice, map[string]string{
