@@ -74,6 +74,8 @@ type program struct {
 	now     func() time.Time
 	config  string // --config
 	started bool   // a command began; before that, every error is a misuse
+
+	keyboard *keyboard // what guide's questions are answered on
 }
 
 type stdio struct {

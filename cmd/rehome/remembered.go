@@ -191,7 +191,10 @@ func (p *program) showCommand() *cobra.Command {
 		Short:   "One conversation: what is known, asked and said, and its journal",
 		Long:    "show prints one conversation with its journal.\n\n" + besideHelp,
 		Example: "  rehome show RH-1042",
-		Args:    args(1, 1, "one conversation, such as RH-1"),
+		Args: cobra.MatchAll(args(1, 1, "one conversation, such as RH-1"), func(_ *cobra.Command, args []string) error {
+			_, err := idOf(args[0])
+			return err
+		}),
 	}
 	return p.rememberedCommand(c, func(ctx context.Context, r remembered, args []string, format string) error {
 		id, err := idOf(args[0])
