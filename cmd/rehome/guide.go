@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"charm.land/glamour/v2"
@@ -110,29 +111,27 @@ func (p *program) completeFact(c *cobra.Command, flag string, fact policy.FactNa
 	}
 }
 
-// valuesOf lists what a fact can be, with a word of help where there is one.
+// fewValues are the facts that have a few fixed values, each with a word of help.
+var fewValues = map[policy.FactName][]string{
+	policy.PartyFact: {"1P\tfirst-party", "3P\tthird-party"},
+	policy.AppCloud:  {string(policy.Public), string(policy.Mooncake), string(policy.Fairfax)},
+	policy.Option:    {"A", "B", "1", "2", "3", "move-cert", "update-sg"},
+	policy.Plane:     {"data-flow", "control-plane"},
+	policy.Vault:     {"KV", "dSMS"},
+}
+
+// valuesOf lists what a fact can be; nothing where any word will do.
 func valuesOf(p *policy.Policy, fact policy.FactName) []string {
-	var out []string
-	switch fact {
-	case policy.Violated:
+	out := slices.Clone(fewValues[fact])
+	if fact == policy.Violated {
 		for _, t := range p.Titles() {
 			out = append(out, t.Text+"\t"+t.Hint)
 		}
-	case policy.AppTenant, policy.SGOwner:
+	}
+	if fact == policy.AppTenant || fact == policy.SGOwner {
 		for _, row := range p.Rows(policy.ThirdParty) {
 			out = append(out, row.Tenant+"\t"+string(row.Cloud))
 		}
-	case policy.PartyFact:
-		out = []string{"1P\tfirst-party", "3P\tthird-party"}
-	case policy.AppCloud:
-		out = []string{string(policy.Public), string(policy.Mooncake), string(policy.Fairfax)}
-	case policy.Option:
-		out = []string{"A", "B", "1", "2", "3", "move-cert", "update-sg"}
-	case policy.Plane:
-		out = []string{"data-flow", "control-plane"}
-	case policy.Vault:
-		out = []string{"KV", "dSMS"}
-	default: // the rest are free words
 	}
 	return out
 }
