@@ -188,16 +188,18 @@ func appOf(n int64) string {
 	return fmt.Sprintf("%08x-0000-4000-8000-000000000000", uint32(n/4)*2654435761)
 }
 
+var benchTitle, benchWhy = strings.Repeat("title ", 20), strings.Repeat("why ", 10)
+
 // opening is an event as an alert makes one: about 1 KB of conversation, two
 // cards to show, a line for the journal.
 func opening(n int64) store.Input {
 	return store.Input{
 		Event: fmt.Sprintf("s360/00000000-0000-4000-8000-%012d", n), Finding: fmt.Sprintf("s360/KAI-%d", n), At: time.Now(),
 		Step: func(c conversation.Conversation) (conversation.Conversation, []conversation.Effect) {
-			c.Violation = policy.Violation{ID: fmt.Sprint(n), Title: strings.Repeat("title ", 20)}
+			c.Violation = policy.Violation{ID: fmt.Sprint(n), Title: benchTitle}
 			c.Facts = policy.Facts{
-				{Name: policy.PartyFact, Value: "3P", From: policy.FromAlert, Why: strings.Repeat("why ", 10)},
-				{Name: policy.AppID, Value: appOf(n), From: policy.FromAlert, Why: strings.Repeat("why ", 10)},
+				{Name: policy.PartyFact, Value: "3P", From: policy.FromAlert, Why: benchWhy},
+				{Name: policy.AppID, Value: appOf(n), From: policy.FromAlert, Why: benchWhy},
 			}
 			c.Threads = []conversation.Thread{{Place: conversation.Place{Channel: "C0000000001"}}}
 			c.Status = conversation.Asking
