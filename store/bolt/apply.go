@@ -32,7 +32,8 @@ func (s *Store) Apply(ctx context.Context, in store.Input) (store.Applied, error
 }
 
 // ApplyAll implements [store.Store]. When ctx ends while the commit is under
-// way, its error is returned and the batch may be applied nevertheless.
+// way, its error is returned and the batch, which is still read then, may be
+// applied nevertheless.
 func (s *Store) ApplyAll(ctx context.Context, b store.Batch) ([]store.Applied, error) {
 	if err := b.Check(); err != nil {
 		return nil, err

@@ -170,7 +170,7 @@ func anyStep(r *rand.Rand) store.Step {
 	}
 	var facts policy.Facts
 	if app := r.Intn(4); app > 0 {
-		facts = policy.Facts{{Name: policy.AppID, Value: fmt.Sprint("app", app)}}
+		facts = policy.Facts{{Name: policy.AppID, Value: fmt.Sprint("app", app), From: policy.FromAnswer}}
 	}
 	bad := r.Intn(15) == 0
 	return func(c conversation.Conversation) (conversation.Conversation, []conversation.Effect) {
