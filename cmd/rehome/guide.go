@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"charm.land/glamour/v2"
+	"charm.land/glamour/v2/styles"
 	"github.com/spf13/cobra"
 
 	"rehome/bot/intake"
@@ -267,11 +268,7 @@ func (p *program) printDecision(d policy.Decision, format string) error {
 	}
 	text := d.Markdown()
 	if width, ok := terminal(p.out); ok {
-		style := "auto"
-		if p.env("NO_COLOR") != "" || p.env("TERM") == "dumb" {
-			style = "notty"
-		}
-		if pretty, err := glamourRender(text, style, min(width, 100)); err == nil {
+		if pretty, err := p.madeUp(text, min(width, 100)); err == nil {
 			text = pretty
 		}
 	}
@@ -279,10 +276,18 @@ func (p *program) printDecision(d policy.Decision, format string) error {
 	return err
 }
 
-func glamourRender(text, style string, width int) (string, error) {
-	option := glamour.WithEnvironmentConfig() // GLAMOUR_STYLE, else by the terminal's background
-	if style != "auto" {
-		option = glamour.WithStandardStyle(style)
+// madeUp returns Markdown as a terminal shows it. GLAMOUR_STYLE chooses another
+// style; ours leaves the text in the terminal's own colour, which can be read on
+// any background.
+func (p *program) madeUp(text string, width int) (string, error) {
+	style := styles.DarkStyleConfig
+	style.Document.Color = nil
+	option := glamour.WithStyles(style)
+	switch {
+	case p.env("NO_COLOR") != "" || p.env("TERM") == "dumb":
+		option = glamour.WithStandardStyle(styles.NoTTYStyle)
+	case p.env("GLAMOUR_STYLE") != "":
+		option = glamour.WithStylePath(p.env("GLAMOUR_STYLE"))
 	}
 	r, err := glamour.NewTermRenderer(option, glamour.WithWordWrap(width))
 	if err != nil {
