@@ -376,7 +376,7 @@ func TestAJournalThatWasRewrittenDoesNotAddUp(t *testing.T) {
 
 func TestAnErrorAfterTheWriteStopsTheStoreAndARestartKnowsTheEvent(t *testing.T) {
 	s := openWith(t, Options{})
-	err := s.write(t.Context(), func(t *tx) error {
+	err := s.write(t.Context(), 1, func(t *tx) error {
 		t.OnCommit(func() { panic("the last sync failed, but the disk had it all") })
 		_, err := t.apply(notes("e", 10))
 		return err
