@@ -83,9 +83,11 @@ func Compare(t *testing.T, seed int64, rounds int, reopen func(t *testing.T, was
 			differ(t, "next", wantNext, next)
 			differ(t, what, wantErr == nil, err == nil)
 		}
-		differ(t, "what is remembered", remembered(t, model), remembered(t, s))
+		if round%5 == 4 || round == rounds-1 { // asking for everything takes longest
+			differ(t, "what is remembered", remembered(t, model), remembered(t, s))
+		}
 		if t.Failed() {
-			t.Fatalf("seed %d, round %d: %s", seed, round, what)
+			t.Fatalf("seed %d, round %d: %s, or in the rounds since everything was last compared", seed, round, what)
 		}
 	}
 }
