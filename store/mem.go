@@ -1,11 +1,14 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,25 +18,36 @@ import (
 // Mem is a Store that forgets everything when the process ends: for tests, and
 // to say in the plainest way what a store does. It never forgets an event's key.
 type Mem struct {
-	mu            sync.Mutex
-	closed        bool
-	conversations [][]byte // JSON, so that nobody shares memory with what is kept; RH-n at n-1
-	journal       []Entry
-	deliveries    []Delivery // waiting and abandoned, oldest first
-	lastDelivery  uint64
-	seen          map[string]string // event key → conversation id
-	findings      map[string]string // finding → conversation id
-	threads       map[place]string  // root of a thread → conversation id
+	mu     sync.Mutex
+	closed bool
+	memory
 }
 
 var _ Store = (*Mem)(nil)
+
+// memory is all that a Mem remembers.
+type memory struct {
+	conversations   [][]byte // JSON, so that nobody shares memory with what is kept; RH-n at n-1
+	apps            []string // app id that a conversation's facts name; RH-n's at n-1
+	journal         []Entry
+	deliveries      []Delivery // waiting and abandoned, oldest first
+	lastDelivery    uint64
+	seen            map[string]string // event key → conversation id
+	findings        map[string]string // finding → conversation id
+	threads         map[place]string  // root of a thread → conversation id
+	remembered      map[string]string
+	quarantined     []Quarantined // oldest first
+	lastQuarantined uint64
+}
 
 // place is where a thread's root stands.
 type place struct{ channel, ts string }
 
 // NewMem returns an empty store.
 func NewMem() *Mem {
-	return &Mem{seen: map[string]string{}, findings: map[string]string{}, threads: map[place]string{}}
+	return &Mem{memory: memory{
+		seen: map[string]string{}, findings: map[string]string{}, threads: map[place]string{}, remembered: map[string]string{},
+	}}
 }
 
 // enter locks the store for one call.
@@ -49,6 +63,32 @@ func (m *Mem) enter(ctx context.Context) error {
 	return nil
 }
 
+// all runs n changes, each of which is all or nothing by itself, so that they
+// are all or nothing together.
+func (m *Mem) all(n int, change func(i int) error) error {
+	var before memory
+	if n > 1 {
+		before = m.clone()
+	}
+	for i := range n {
+		err := change(i)
+		if err != nil && n > 1 {
+			m.memory = before
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m memory) clone() memory {
+	m.conversations, m.apps, m.journal = slices.Clone(m.conversations), slices.Clone(m.apps), slices.Clone(m.journal)
+	m.deliveries, m.quarantined = slices.Clone(m.deliveries), slices.Clone(m.quarantined)
+	m.seen, m.findings, m.threads, m.remembered = maps.Clone(m.seen), maps.Clone(m.findings), maps.Clone(m.threads), maps.Clone(m.remembered)
+	return m
+}
+
 // Apply implements [Store].
 func (m *Mem) Apply(ctx context.Context, in Input) (Applied, error) {
 	if err := in.Check(); err != nil {
@@ -58,20 +98,58 @@ func (m *Mem) Apply(ctx context.Context, in Input) (Applied, error) {
 		return Applied{}, err
 	}
 	defer m.mu.Unlock()
-	for _, known := range []string{m.seen[in.Event], m.findings[in.Finding]} {
-		if known != "" {
-			c, err := m.get(known)
-			return Applied{Conversation: c}, err
-		}
+	return m.apply(in)
+}
+
+// ApplyAll implements [Store].
+func (m *Mem) ApplyAll(ctx context.Context, b Batch) ([]Applied, error) {
+	if err := b.Check(); err != nil {
+		return nil, err
 	}
-	old := conversation.Conversation{ID: "RH-" + strconv.Itoa(len(m.conversations)+1)}
-	if in.Conversation != "" {
-		var err error
-		if old, err = m.get(in.Conversation); err != nil {
-			return Applied{}, err
-		}
+	if err := m.enter(ctx); err != nil {
+		return nil, err
 	}
-	next, err := m.advance(old, in.Step, in.At, in.Event)
+	defer m.mu.Unlock()
+	applied := make([]Applied, len(b.Inputs))
+	err := m.all(len(b.Inputs), func(i int) (err error) {
+		applied[i], err = m.apply(b.Inputs[i])
+		return b.Failed(i, err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, q := range b.Quarantine {
+		m.lastQuarantined++
+		q.ID, q.Body = m.lastQuarantined, bytes.Clone(q.Body)
+		m.quarantined = append(m.quarantined, q)
+	}
+	m.quarantined = slices.DeleteFunc(m.quarantined, func(q Quarantined) bool { return slices.Contains(b.Release, q.ID) })
+	return applied, nil
+}
+
+// apply applies one input, or nothing.
+func (m *memory) apply(in Input) (Applied, error) {
+	if known := m.seen[in.Event]; known != "" {
+		c, err := m.get(known)
+		return Applied{Conversation: c}, err
+	}
+	var err error
+	old, step := conversation.Conversation{ID: "RH-" + strconv.Itoa(len(m.conversations)+1)}, in.Step
+	again := in.Finding != "" && m.findings[in.Finding] != ""
+	switch {
+	case again:
+		old, err = m.get(m.findings[in.Finding])
+		step = in.Again
+	case in.Conversation != "":
+		old, err = m.get(in.Conversation)
+	}
+	if err != nil {
+		return Applied{}, err
+	}
+	if step == nil {
+		return Applied{Again: true, Conversation: old}, nil
+	}
+	next, err := m.advance(old, step, in.At, in.Event)
 	if err != nil {
 		return Applied{}, err
 	}
@@ -79,19 +157,38 @@ func (m *Mem) Apply(ctx context.Context, in Input) (Applied, error) {
 	if in.Finding != "" {
 		m.findings[in.Finding] = next.ID
 	}
-	return Applied{Fresh: true, Conversation: next}, nil
+	return Applied{Fresh: true, Again: again, Conversation: next}, nil
+}
+
+// Begin implements [Store].
+func (m *Mem) Begin(ctx context.Context, d Delivery, at time.Time) error {
+	if err := m.enter(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	if i := m.waits(d.ID); i >= 0 {
+		m.deliveries[i].MaybeSent = at
+	}
+	return nil
 }
 
 // Settle implements [Store].
-func (m *Mem) Settle(ctx context.Context, d Delivery, o Outcome) error {
-	if err := o.Check(); err != nil {
-		return err
+func (m *Mem) Settle(ctx context.Context, all ...Settled) error {
+	for _, s := range all {
+		if err := s.Outcome.Check(); err != nil {
+			return err
+		}
 	}
 	if err := m.enter(ctx); err != nil {
 		return err
 	}
 	defer m.mu.Unlock()
-	i := slices.IndexFunc(m.deliveries, func(have Delivery) bool { return have.ID == d.ID && !have.Abandoned })
+	return m.all(len(all), func(i int) error { return m.settle(all[i].Delivery.ID, all[i].Outcome) })
+}
+
+// settle settles one delivery, or does nothing.
+func (m *memory) settle(id uint64, o Outcome) error {
+	i := m.waits(id)
 	if i < 0 {
 		return nil
 	}
@@ -100,7 +197,7 @@ func (m *Mem) Settle(ctx context.Context, d Delivery, o Outcome) error {
 		if err != nil {
 			return err
 		}
-		if _, err := m.advance(c, o.Step, o.At, EventOf(d.ID)); err != nil {
+		if _, err := m.advance(c, o.Step, o.At, EventOf(id)); err != nil {
 			return err
 		}
 	}
@@ -112,27 +209,46 @@ func (m *Mem) Settle(ctx context.Context, d Delivery, o Outcome) error {
 	have.Attempts++
 	have.LastError = o.Error
 	have.Abandoned = o.Abandoned
+	if o.Unsent {
+		have.MaybeSent = time.Time{}
+	}
 	if !o.Abandoned {
 		have.Due = o.RetryAt
 	}
 	return nil
 }
 
+// waits returns where a delivery that waits is, or -1.
+func (m *memory) waits(id uint64) int {
+	return slices.IndexFunc(m.deliveries, func(have Delivery) bool { return have.ID == id && !have.Abandoned })
+}
+
 // advance applies a step to old and keeps all that came of it, or nothing.
-func (m *Mem) advance(old conversation.Conversation, step Step, at time.Time, event string) (conversation.Conversation, error) {
+func (m *memory) advance(old conversation.Conversation, step Step, at time.Time, event string) (conversation.Conversation, error) {
 	next, effects, err := step.Try(old)
 	if err != nil {
 		return next, err
 	}
 	next.ID = old.ID
+	app, err := AppOf(next)
+	if err != nil {
+		return next, err
+	}
+	for _, e := range effects {
+		if r, ok := e.(conversation.Remember); ok {
+			if err := CheckMemory(r.Key); err != nil {
+				return next, err
+			}
+		}
+	}
 	kept, err := json.Marshal(next)
 	if err != nil {
 		return next, fmt.Errorf("conversation %s cannot be kept: %w", next.ID, err)
 	}
 	if n := number(next.ID); n > len(m.conversations) {
-		m.conversations = append(m.conversations, kept)
+		m.conversations, m.apps = append(m.conversations, kept), append(m.apps, app)
 	} else {
-		m.conversations[n-1] = kept
+		m.conversations[n-1], m.apps[n-1] = kept, app
 	}
 	had, has := roots(old), roots(next)
 	for at := range had {
@@ -146,14 +262,27 @@ func (m *Mem) advance(old conversation.Conversation, step Step, at time.Time, ev
 		}
 	}
 	for _, e := range effects {
-		if r, ok := e.(conversation.Record); ok {
-			m.journal = append(m.journal, Entry{Seq: uint64(len(m.journal)) + 1, At: at, Conversation: next.ID, By: r.By.ID, Text: r.Text, Event: event})
-			continue
+		switch e := e.(type) {
+		case conversation.Record:
+			m.journal = append(m.journal, Entry{Seq: uint64(len(m.journal)) + 1, At: at, Conversation: next.ID, By: e.By.ID, Text: e.Text, Event: event})
+		case conversation.Remember:
+			m.remember(e.Key, e.Value)
+		default:
+			m.lastDelivery++
+			m.deliveries = append(m.deliveries, Delivery{
+				ID: m.lastDelivery, Conversation: next.ID, Line: LineOf(next.ID, e), Channel: ChannelOf(next, e), Effect: e, Created: at, Due: at,
+			})
 		}
-		m.lastDelivery++
-		m.deliveries = append(m.deliveries, Delivery{ID: m.lastDelivery, Conversation: next.ID, Line: LineOf(next.ID, e), Effect: e, Created: at, Due: at})
 	}
 	return next, nil
+}
+
+func (m *memory) remember(key, value string) {
+	if value == "" {
+		delete(m.remembered, key)
+		return
+	}
+	m.remembered[key] = value
 }
 
 // roots returns where the conversation's threads hang.
@@ -168,7 +297,7 @@ func roots(c conversation.Conversation) map[place]bool {
 }
 
 // Due implements [Store].
-func (m *Mem) Due(ctx context.Context, now time.Time) (ready []Delivery, next time.Time, err error) {
+func (m *Mem) Due(ctx context.Context, now time.Time, take func(Waiting) bool) (ready []Delivery, next time.Time, err error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, time.Time{}, err
 	}
@@ -179,13 +308,72 @@ func (m *Mem) Due(ctx context.Context, now time.Time) (ready []Delivery, next ti
 			continue
 		}
 		passed[d.Line] = true
-		if !d.Due.After(now) {
+		switch {
+		case d.Due.After(now):
+			if next.IsZero() || d.Due.Before(next) {
+				next = d.Due
+			}
+		case take == nil || take(Waiting{Line: d.Line, Channel: d.Channel}):
 			ready = append(ready, d)
-		} else if next.IsZero() || d.Due.Before(next) {
-			next = d.Due
 		}
 	}
 	return ready, next, nil
+}
+
+// Line implements [Store].
+func (m *Mem) Line(ctx context.Context, line string) ([]Delivery, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	var out []Delivery
+	for _, d := range m.deliveries {
+		if d.Line == line && !d.Abandoned {
+			out = append(out, d)
+		}
+	}
+	return out, nil
+}
+
+// Recall implements [Store].
+func (m *Mem) Recall(ctx context.Context, prefix string) (map[string]string, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	out := map[string]string{}
+	for key, value := range m.remembered {
+		if strings.HasPrefix(key, prefix) {
+			out[key] = value
+		}
+	}
+	return out, nil
+}
+
+// Remember implements [Store].
+func (m *Mem) Remember(ctx context.Context, key, value string) error {
+	if err := CheckMemory(key); err != nil {
+		return err
+	}
+	if err := m.enter(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	m.remember(key, value)
+	return nil
+}
+
+// Quarantined implements [Store].
+func (m *Mem) Quarantined(ctx context.Context) ([]Quarantined, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	out := slices.Clone(m.quarantined)
+	for i := range out {
+		out[i].Body = bytes.Clone(out[i].Body)
+	}
+	return out, nil
 }
 
 // Get implements [Store].
@@ -197,7 +385,7 @@ func (m *Mem) Get(ctx context.Context, id string) (conversation.Conversation, er
 	return m.get(id)
 }
 
-func (m *Mem) get(id string) (c conversation.Conversation, err error) {
+func (m *memory) get(id string) (c conversation.Conversation, err error) {
 	n := number(id)
 	if n < 1 || n > len(m.conversations) {
 		return c, fmt.Errorf("%s: %w", id, ErrNotFound)
@@ -224,6 +412,21 @@ func (m *Mem) Find(ctx context.Context, channel, ts string) (string, error) {
 		return id, nil
 	}
 	return "", fmt.Errorf("thread %s in %s: %w", ts, channel, ErrNotFound)
+}
+
+// About implements [Store].
+func (m *Mem) About(ctx context.Context, appID string) ([]string, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	var ids []string
+	for i, app := range m.apps {
+		if app == appID && app != "" {
+			ids = append(ids, "RH-"+strconv.Itoa(i+1))
+		}
+	}
+	return ids, nil
 }
 
 // List implements [Store].

@@ -6,7 +6,8 @@
 //
 //	Apply   seen before? → load → step → state, deliveries, journal, key: all or nothing
 //	Due     the head of every line that may go out now
-//	Settle  what became of a delivery, and what follows from it
+//	Begin   from here on a delivery may have been carried out
+//	Settle  what became of deliveries, and what follows from it
 //
 // store/bolt keeps it in a file. Every implementation passes storetest.
 package store
@@ -19,40 +20,44 @@ import (
 	"time"
 
 	"rehome/conversation"
+	"rehome/policy"
 )
 
 // Store is safe for use by many goroutines. Its methods return after what they
-// changed is durable. An error from Apply or Settle does not prove that nothing
+// changed is durable. An error from one that writes does not prove that nothing
 // was written (a failed sync can follow a durable write): whoever sees one must
 // give the event the same key when trying again.
 type Store interface {
 	Apply(ctx context.Context, in Input) (Applied, error)
 	// ApplyAll is Apply for a batch, in one transaction: all of it or nothing.
+	// What it returns is in the order of the inputs, each of which sees what
+	// those before it did. A batch is in memory as a whole: 1,000 is a good size.
 	ApplyAll(ctx context.Context, b Batch) ([]Applied, error)
 
 	// Due returns at most one delivery of every line, oldest first: the line's
 	// oldest, when that is due at now. One that is put off holds up its line; one
-	// that was abandoned does not. take, when not nil, is asked about each before
-	// it is read, and those it does not take are left out; it must be quick and
-	// must not call the store. next is when the earliest of the other lines'
-	// oldest will be due; zero for never.
+	// that was abandoned does not. take, when not nil, is asked about each that
+	// is due before it is read, in no order, and those it does not take are left
+	// out; it must be quick and must not call the store. next is when the first
+	// of those that are not due yet will be; zero for never.
 	Due(ctx context.Context, now time.Time, take func(Waiting) bool) (ready []Delivery, next time.Time, err error)
 	// Line returns every delivery that waits in a line, oldest first.
 	Line(ctx context.Context, line string) ([]Delivery, error)
 
 	// Begin says durably that a delivery is about to be carried out, so that
 	// after a crash it is known that it may have been: Delivery.MaybeSent. It
-	// stays so until a Settle with Outcome.Unsent.
+	// stays so until a Settle with Outcome.Unsent. A delivery that was settled
+	// before is left alone.
 	Begin(ctx context.Context, d Delivery, at time.Time) error
-	// Settle ends deliveries or puts them off, all in one transaction. Step, when
-	// not nil, is applied to the delivery's conversation in it. A delivery that
-	// was settled before is left alone.
+	// Settle ends deliveries or puts them off, one after the other and all in
+	// one transaction. Step, when not nil, is applied to the delivery's own
+	// conversation in it. A delivery that was settled before is left alone.
 	Settle(ctx context.Context, all ...Settled) error
 
 	// Recall returns what was remembered under keys that begin with prefix, by
 	// the effect Remember or by Remember.
 	Recall(ctx context.Context, prefix string) (map[string]string, error)
-	// Remember keeps value under key; "" forgets it.
+	// Remember keeps value under key, of at most 512 bytes; "" forgets it.
 	Remember(ctx context.Context, key, value string) error
 
 	// Quarantined returns what was kept aside, oldest first.
@@ -62,8 +67,8 @@ type Store interface {
 	// Find returns the id of the conversation that has a thread whose root is
 	// ts in channel, or ErrNotFound.
 	Find(ctx context.Context, channel, ts string) (string, error)
-	// About returns the ids of the conversations whose facts name an app id,
-	// oldest first.
+	// About returns the ids of the conversations whose facts name an app id
+	// now, oldest first.
 	About(ctx context.Context, appID string) ([]string, error)
 	// List calls yield with each conversation that was there when it began,
 	// oldest first and as it is when its turn comes, until yield returns false.
@@ -123,7 +128,7 @@ type Input struct {
 type Batch struct {
 	Inputs     []Input
 	Quarantine []Quarantined // to be kept aside; ID is given by the store
-	Release    []uint64      // ids of what was kept aside and is read now
+	Release    []uint64      // ids of what was kept aside and is read now; unknown ones are left alone
 }
 
 // Quarantined is a record that could not be read and is kept until it can.
@@ -135,7 +140,26 @@ type Quarantined struct {
 	Body   []byte    `json:"body"` // as it came, less any key material
 }
 
-// maxKey is the length of the longest event or finding key, in bytes.
+// Check returns what every store refuses about a batch.
+func (b Batch) Check() error {
+	for i, in := range b.Inputs {
+		if err := in.Check(); err != nil {
+			return b.Failed(i, err)
+		}
+	}
+	return nil
+}
+
+// Failed says which of a batch's inputs an error came from; nil is no error.
+func (b Batch) Failed(i int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("input %d of %d: %w", i+1, len(b.Inputs), err)
+}
+
+// maxKey is the length of the longest key of an event, a finding, an app or
+// something remembered, in bytes.
 const maxKey = 512
 
 // Check returns what every store refuses about an input.
@@ -158,7 +182,7 @@ func (in Input) Check() error {
 // Applied is what Apply did.
 type Applied struct {
 	Fresh        bool // the event was not known, and a step was applied
-	Again        bool // the finding was known: Input.Again was applied, or nothing when that is nil
+	Again        bool // the event was not known but the finding was: Input.Again was applied, or nothing when that is nil
 	Conversation conversation.Conversation
 }
 
@@ -174,7 +198,7 @@ type Delivery struct {
 	Attempts     int                 `json:"attempts"`
 	LastError    string              `json:"lastError,omitempty"`
 	MaybeSent    time.Time           `json:"maybeSent,omitzero"` // when it was last begun; zero when it certainly was not carried out
-	Channel      string              `json:"channel,omitempty"`  // of a Show or Tell: the thread's channel when it was written down
+	Channel      string              `json:"channel,omitempty"`  // ChannelOf, when it was written down
 	Abandoned    bool                `json:"abandoned,omitempty"`
 }
 
@@ -183,7 +207,7 @@ type Outcome struct {
 	At        time.Time
 	RetryAt   time.Time // not zero: try again then
 	Abandoned bool      // give up; it stays listed as failed
-	Unsent    bool      // with RetryAt: it certainly was not carried out
+	Unsent    bool      // with RetryAt or Abandoned: it certainly was not carried out
 	Error     string    // why, for RetryAt and Abandoned; no secrets, no outside text beyond a code
 	Step      Step      // applied to the conversation with the outcome, unless RetryAt is set
 }
@@ -198,12 +222,53 @@ func (o Outcome) Check() error {
 
 // Settled is a delivery and what became of it.
 type Settled struct {
-	Delivery
-	Outcome
+	Delivery Delivery // its ID says which
+	Outcome  Outcome
 }
 
 // Waiting is what is known of a line's oldest delivery without reading it.
 type Waiting struct{ Line, Channel string }
+
+// ChannelOf returns where a delivery of effect e of conversation c goes: the
+// channel of the thread that it shows or says something in, "" when there is no
+// such thread. It is a hint for keeping a channel's pace; the thread may move.
+func ChannelOf(c conversation.Conversation, e conversation.Effect) string {
+	in := -1
+	switch e := e.(type) {
+	case conversation.Show:
+		in = e.In
+	case conversation.Tell:
+		in = e.In
+	case conversation.Lookup, conversation.Gather, conversation.Report, conversation.Record, conversation.Remember:
+		// not in a thread
+	}
+	if in < 0 || in >= len(c.Threads) {
+		return ""
+	}
+	return c.Threads[in].Channel
+}
+
+// CheckMemory returns what every store refuses about the key of what is to be
+// remembered.
+func CheckMemory(key string) error {
+	switch {
+	case key == "":
+		return errors.New("what is to be remembered needs a key")
+	case len(key) > maxKey:
+		return fmt.Errorf("the key of what is to be remembered is %d bytes long; at most %d are kept, so hash what is longer", len(key), maxKey)
+	}
+	return nil
+}
+
+// AppOf returns the app id that a conversation's facts name, "" when they name
+// none, and refuses one that is too long to be looked for.
+func AppOf(c conversation.Conversation) (string, error) {
+	id := c.Facts.Value(policy.AppID)
+	if len(id) > maxKey {
+		return "", fmt.Errorf("conversation %s names an app id of %d bytes; at most %d are kept", c.ID, len(id), maxKey)
+	}
+	return id, nil
+}
 
 // An Entry is one line of a conversation's journal.
 type Entry struct {
@@ -235,7 +300,7 @@ func LineOf(conversationID string, e conversation.Effect) string {
 	case conversation.Report:
 		return "report"
 	case conversation.Record, conversation.Remember:
-		// unreachable: a record is written with the state and never delivered
+		// unreachable: they are written with the state and never delivered
 	}
 	return conversationID
 }

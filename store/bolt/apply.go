@@ -21,7 +21,7 @@ func (s *Store) Apply(ctx context.Context, in store.Input) (store.Applied, error
 		return store.Applied{}, err
 	}
 	var applied store.Applied
-	err := s.write(ctx, func(t *tx) (err error) {
+	err := s.write(ctx, 1, func(t *tx) (err error) {
 		applied, err = t.apply(in)
 		return err
 	})
@@ -31,17 +31,77 @@ func (s *Store) Apply(ctx context.Context, in store.Input) (store.Applied, error
 	return applied, nil
 }
 
+// ApplyAll implements [store.Store]. When ctx ends while the commit is under
+// way, its error is returned and the batch may be applied nevertheless.
+func (s *Store) ApplyAll(ctx context.Context, b store.Batch) ([]store.Applied, error) {
+	if err := b.Check(); err != nil {
+		return nil, err
+	}
+	var applied []store.Applied
+	err := s.write(ctx, max(1, len(b.Inputs)), func(t *tx) (err error) {
+		applied, err = t.applyAll(b)
+		return err
+	})
+	if err != nil {
+		return nil, err // applied may still be written to
+	}
+	return applied, nil
+}
+
+// Begin implements [store.Store].
+func (s *Store) Begin(ctx context.Context, d store.Delivery, at time.Time) error {
+	return s.write(ctx, 1, func(t *tx) error { return t.begin(d.ID, at) })
+}
+
 // Settle implements [store.Store]. When ctx ends while the commit is under way,
-// its error is returned and the outcome may be kept nevertheless.
-func (s *Store) Settle(ctx context.Context, d store.Delivery, o store.Outcome) error {
-	if err := o.Check(); err != nil {
+// its error is returned and the outcomes may be kept nevertheless.
+func (s *Store) Settle(ctx context.Context, all ...store.Settled) error {
+	for _, one := range all {
+		if err := one.Outcome.Check(); err != nil {
+			return err
+		}
+	}
+	return s.write(ctx, max(1, len(all)), func(t *tx) error {
+		for _, one := range all {
+			if err := t.settle(one.Delivery.ID, one.Outcome); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Remember implements [store.Store].
+func (s *Store) Remember(ctx context.Context, key, value string) error {
+	if err := store.CheckMemory(key); err != nil {
 		return err
 	}
-	return s.write(ctx, func(t *tx) error { return t.settle(d.ID, o) })
+	return s.write(ctx, 1, func(t *tx) error { return t.remember(key, value) })
+}
+
+func (t *tx) applyAll(b store.Batch) ([]store.Applied, error) {
+	applied := make([]store.Applied, len(b.Inputs))
+	for i, in := range b.Inputs {
+		var err error
+		if applied[i], err = t.apply(in); err != nil {
+			return nil, b.Failed(i, err)
+		}
+	}
+	for _, q := range b.Quarantine {
+		if err := t.quarantine(q); err != nil {
+			return nil, err
+		}
+	}
+	for _, id := range b.Release {
+		if err := t.delete(inQuarantined, number(id)); err != nil {
+			return nil, err
+		}
+	}
+	return applied, nil
 }
 
 func (t *tx) apply(in store.Input) (store.Applied, error) {
-	n, err := t.known(in)
+	n, err := getNumber(t.Tx, inSeen, []byte(in.Event))
 	if err != nil {
 		return store.Applied{}, err
 	}
@@ -49,51 +109,82 @@ func (t *tx) apply(in store.Input) (store.Applied, error) {
 		was, err := t.held(n)
 		return store.Applied{Conversation: was.is}, err
 	}
-	var was held
-	if in.Conversation == "" {
-		n = t.Bucket([]byte(inConversations)).Sequence() + 1
-		was.is.ID = idOf(n)
-	} else {
-		n = numberOf(in.Conversation)
-		if was, err = t.held(n); err != nil {
-			return store.Applied{}, err
-		}
-	}
-	is, err := t.advance(n, was, in.Step, in.At, in.Event)
+	n, was, again, err := t.target(in)
 	if err != nil {
 		return store.Applied{}, err
 	}
-	if in.Finding != "" {
+	step := in.Step
+	if again {
+		step = in.Again
+	}
+	if step == nil {
+		return store.Applied{Again: true, Conversation: was.is}, nil
+	}
+	is, err := t.advance(n, was, step, in.At, in.Event)
+	if err != nil {
+		return store.Applied{}, err
+	}
+	if in.Finding != "" && !again {
 		if err := t.put(inFindings, []byte(in.Finding), number(n)); err != nil {
 			return store.Applied{}, err
 		}
 	}
-	return store.Applied{Fresh: true, Conversation: is}, t.remember(in.Event, n)
+	return store.Applied{Fresh: true, Again: again, Conversation: is}, t.see(in.Event, n)
 }
 
-// known returns the conversation that the event went to, or the finding opened;
-// 0 when both are new.
-func (t *tx) known(in store.Input) (uint64, error) {
-	n, err := getNumber(t.Tx, inSeen, []byte(in.Event))
-	if n != 0 || err != nil || in.Finding == "" {
-		return n, err
+// target returns the conversation that a new event is for, with only an id when
+// it opens one. again says that the event's finding opened it before.
+func (t *tx) target(in store.Input) (n uint64, was held, again bool, err error) {
+	if in.Conversation != "" {
+		n = numberOf(in.Conversation)
+		was, err = t.held(n)
+		return n, was, false, err
 	}
-	return getNumber(t.Tx, inFindings, []byte(in.Finding))
+	if in.Finding != "" {
+		if n, err = getNumber(t.Tx, inFindings, []byte(in.Finding)); err != nil {
+			return 0, was, false, err
+		}
+	}
+	if n != 0 {
+		was, err = t.held(n)
+		return n, was, true, err
+	}
+	n = t.Bucket([]byte(inConversations)).Sequence() + 1
+	was.is.ID = idOf(n)
+	return n, was, false, nil
 }
 
-func (t *tx) settle(id uint64, o store.Outcome) error {
+// waits returns delivery id while it waits.
+func (t *tx) waits(id uint64) (d delivery, does bool, err error) {
 	key := number(id)
 	body, err := get(t.Tx, inDeliveries, key)
 	if err != nil || body == nil {
+		return d, false, err
+	}
+	d, err = readDelivery(inDeliveries, key, body)
+	return d, err == nil, err
+}
+
+func (t *tx) begin(id uint64, at time.Time) error {
+	d, waits, err := t.waits(id)
+	if err != nil || !waits {
 		return err
 	}
-	d, err := readDelivery(inDeliveries, key, body)
-	if err != nil {
+	d.MaybeSent = at
+	return t.putDelivery(inDeliveries, id, d)
+}
+
+func (t *tx) settle(id uint64, o store.Outcome) error {
+	d, waits, err := t.waits(id)
+	if err != nil || !waits {
 		return err
 	}
 	if !o.RetryAt.IsZero() || o.Abandoned {
 		d.Attempts++
 		d.LastError = o.Error
+	}
+	if o.Unsent {
+		d.MaybeSent = time.Time{}
 	}
 	if !o.RetryAt.IsZero() {
 		d.Due = o.RetryAt
@@ -108,7 +199,7 @@ func (t *tx) settle(id uint64, o store.Outcome) error {
 			return err
 		}
 	}
-	if err := t.delete(inDeliveries, key); err != nil {
+	if err := t.delete(inDeliveries, number(id)); err != nil {
 		return err
 	}
 	t.changes = append(t.changes, change{line: d.Line, waiting: waiting{id: id}, gone: true})
@@ -128,11 +219,11 @@ func (t *tx) advance(n uint64, was held, step store.Step, at time.Time, event st
 		return next, err
 	}
 	next.ID = id
-	deliveries, records, err := sort(n, effects, at)
+	did, err := sort(n, next, effects, at)
 	if err != nil {
 		return next, err
 	}
-	entries, newest, err := t.entries(n, was.newest, records, at, event)
+	entries, newest, err := t.entries(n, was.newest, did.records, at, event)
 	if err != nil {
 		return next, err
 	}
@@ -156,7 +247,12 @@ func (t *tx) advance(n uint64, was held, step store.Step, at time.Time, event st
 			return next, err
 		}
 	}
-	for _, d := range deliveries {
+	for _, r := range did.memories {
+		if err := t.remember(r.Key, r.Value); err != nil {
+			return next, err
+		}
+	}
+	for _, d := range did.deliveries {
 		id, err := t.next(inDeliveries)
 		if err != nil {
 			return next, err
@@ -168,20 +264,34 @@ func (t *tx) advance(n uint64, was held, step store.Step, at time.Time, event st
 	return next, nil
 }
 
-// sort parts effects into what is delivered and what goes into the journal.
-func sort(n uint64, effects []conversation.Effect, at time.Time) (deliveries []delivery, records []conversation.Record, err error) {
+// sorted are effects by what becomes of them.
+type sorted struct {
+	deliveries []delivery
+	records    []conversation.Record   // for the journal
+	memories   []conversation.Remember // kept at once
+}
+
+// sort sorts the effects that conversation n had, which is now c.
+func sort(n uint64, c conversation.Conversation, effects []conversation.Effect, at time.Time) (sorted, error) {
+	var s sorted
 	for _, e := range effects {
-		if r, ok := e.(conversation.Record); ok {
-			records = append(records, r)
-			continue
+		switch e := e.(type) {
+		case conversation.Record:
+			s.records = append(s.records, e)
+		case conversation.Remember:
+			if err := store.CheckMemory(e.Key); err != nil {
+				return s, err
+			}
+			s.memories = append(s.memories, e)
+		default:
+			d, err := newDelivery(n, c, e, at)
+			if err != nil {
+				return s, err
+			}
+			s.deliveries = append(s.deliveries, d)
 		}
-		d, err := newDelivery(n, e, at)
-		if err != nil {
-			return nil, nil, err
-		}
-		deliveries = append(deliveries, d)
 	}
-	return deliveries, records, nil
+	return s, nil
 }
 
 // entries returns records as the text of the entries that are to be appended
@@ -200,13 +310,17 @@ func (t *tx) entries(n, before uint64, records []conversation.Record, at time.Ti
 	return texts, before, nil
 }
 
-// moved are the roots, as keys, that a conversation's threads left and took.
-type moved struct{ left, taken [][]byte }
+// moved is what a conversation left and took, as keys: in threads the roots its
+// threads hang on, in apps the app its facts name.
+type moved struct {
+	left, taken      [][]byte
+	leftApp, tookApp string // "" for none
+}
 
 // maxThreadKey bounds channel and ts together, in bytes. Slack's have about 30.
 const maxThreadKey = 1024
 
-// moves returns the roots that a conversation left and took.
+// moves returns what a conversation left and took.
 func moves(was, is conversation.Conversation) (moved, error) {
 	had, has := roots(was), roots(is)
 	var m moved
@@ -223,6 +337,17 @@ func moves(was, is conversation.Conversation) (moved, error) {
 			m.taken = append(m.taken, []byte(key))
 		}
 	}
+	from, err := store.AppOf(was)
+	if err != nil {
+		return m, err
+	}
+	to, err := store.AppOf(is)
+	if err != nil {
+		return m, err
+	}
+	if from != to {
+		m.leftApp, m.tookApp = from, to
+	}
 	return m, nil
 }
 
@@ -236,8 +361,8 @@ func roots(c conversation.Conversation) map[string]bool {
 	return at
 }
 
-// move brings the index of threads up to date. A root that two conversations
-// claim is the later one's.
+// move brings the indexes of threads and apps up to date. A root that two
+// conversations claim is the later one's.
 func (t *tx) move(n uint64, m moved) error {
 	for _, key := range m.left {
 		owner, err := getNumber(t.Tx, inThreads, key)
@@ -256,7 +381,42 @@ func (t *tx) move(n uint64, m moved) error {
 			return err
 		}
 	}
+	if m.leftApp != "" {
+		if err := t.delete(inApps, appKey(m.leftApp, n)); err != nil {
+			return err
+		}
+	}
+	if m.tookApp != "" {
+		return t.put(inApps, appKey(m.tookApp, n), number(n))
+	}
 	return nil
+}
+
+// remember keeps a value, or forgets it when it is "".
+func (t *tx) remember(key, value string) error {
+	have, err := get(t.Tx, inRemembered, []byte(key))
+	switch {
+	case err != nil:
+		return err
+	case string(have) == value:
+		return nil // nothing to write, whether it is there or neither is
+	case value == "":
+		return t.delete(inRemembered, []byte(key))
+	}
+	return t.put(inRemembered, []byte(key), []byte(value))
+}
+
+// quarantine keeps a record aside.
+func (t *tx) quarantine(q store.Quarantined) error {
+	text, err := json.Marshal(quarantined{At: q.At, Source: q.Source, Why: q.Why, Body: q.Body})
+	if err != nil {
+		return fmt.Errorf("a record from %s cannot be kept aside: %w", q.Source, err)
+	}
+	id, err := t.next(inQuarantined)
+	if err != nil {
+		return err
+	}
+	return t.put(inQuarantined, number(id), text)
 }
 
 // hashSize is the length of the hash that chains a journal entry to the one
@@ -295,8 +455,8 @@ func (t *tx) append(text []byte) error {
 	return t.put(inJournal, number(seq), append(chain(before, seq, text), text...))
 }
 
-// remember keeps an event's key.
-func (t *tx) remember(event string, n uint64) error {
+// see keeps an event's key.
+func (t *tx) see(event string, n uint64) error {
 	if err := t.put(inSeen, []byte(event), number(n)); err != nil {
 		return err
 	}
@@ -353,7 +513,7 @@ func (t *tx) putHeld(n uint64, body []byte) error {
 
 func (t *tx) putDelivery(bucket string, id uint64, d delivery) error {
 	if bucket == inDeliveries {
-		t.changes = append(t.changes, change{line: d.Line, waiting: waiting{id: id, due: d.Due}})
+		t.changes = append(t.changes, change{line: d.Line, waiting: waiting{id: id, due: d.Due, channel: d.Channel}})
 	}
 	text, err := json.Marshal(d)
 	if err != nil {
@@ -376,7 +536,7 @@ func (t *tx) put(bucket string, key, body []byte) error {
 	t.touched = true
 	b := t.Bucket([]byte(bucket))
 	switch bucket {
-	case inConversations, inJournal, inDeliveries, inSeenByAge:
+	case inConversations, inJournal, inDeliveries, inSeenByAge, inQuarantined:
 		b.FillPercent = fill
 	}
 	return b.Put(key, seal(bucket, key, body))

@@ -5,9 +5,12 @@
 //	conversations  number of RH-n                 → the conversation, number of its newest journal entry
 //	findings       finding                        → number of the conversation it opened
 //	threads        channel, ts of a root          → number of the conversation shown there
+//	apps           app id, number of RH-n         → the same number: its facts name the app
+//	remembered     key                            → value
 //	journal        number, growing                → entry, number of the same conversation's entry before it, hash of the chain
 //	deliveries     id, growing                    → a delivery that waits
 //	abandoned      id                             → a delivery that was given up
+//	quarantined    id, growing                    → a record that could not be read
 //	seen           event key                      → number of the conversation it went to
 //	seen-by-age    time, number                   → event key
 //
@@ -28,6 +31,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,9 +52,12 @@ const (
 	inAbandoned     = "abandoned"
 	inSeen          = "seen"
 	inSeenByAge     = "seen-by-age"
+	inApps          = "apps"
+	inRemembered    = "remembered"
+	inQuarantined   = "quarantined"
 )
 
-var buckets = []string{inMeta, inConversations, inFindings, inThreads, inJournal, inDeliveries, inAbandoned, inSeen, inSeenByAge}
+var buckets = slices.Concat(bucketsOf[1], bucketsOf[2])
 
 // Errors of [Open], and of reading; they come wrapped in a sentence that names
 // the file or record and says what to do.

@@ -19,30 +19,32 @@ import (
 // the commit before was under way, commits them as one and answers them all.
 // There is no timer: one caller alone waits for nobody.
 //
-//	Apply, Settle ──► writes ──► take all that wait ──► run each ──► commit ──► answer all
+//	Apply, ApplyAll, Settle, … ──► writes ──► take all that wait ──► run each ──► commit ──► answer all
 //
 // A write that cannot be run fails alone. A commit that fails leaves open
 // whether it was written (a sync can fail after the disk has it), so that the
 // store then refuses to write on: to go on from memory that may differ from the
 // file would lose or double things. Restarting reads what is true.
 
-// maxGroup bounds a transaction, and with it how long its first write waits.
+// maxGroup bounds the size of the writes that are taken together, and with it
+// how long the first of them waits. A batch is never parted.
 const maxGroup = 1024
 
-// A write is one Apply or Settle on its way.
+// A write is one call that writes, on its way.
 type write struct {
 	run  func(*tx) error // may be run again, in a new transaction
+	size int             // how many inputs or outcomes it holds
 	err  error
 	done chan struct{}
 }
 
 // write has the committer run something and waits until it is durable. When ctx
 // ends first, whether it was written is open.
-func (s *Store) write(ctx context.Context, run func(*tx) error) error {
+func (s *Store) write(ctx context.Context, size int, run func(*tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	w := &write{run: run, done: make(chan struct{})}
+	w := &write{run: run, size: size, done: make(chan struct{})}
 	select {
 	case s.writes <- w:
 	case <-s.closing:
@@ -76,10 +78,11 @@ func (s *Store) commitAll() {
 			// would miss this commit, and groups be half as large.
 			runtime.Gosched()
 		}
-		for more := true; more && len(group) < maxGroup; {
+		for more, size := true, group[0].size; more && size < maxGroup; {
 			select {
 			case w := <-s.writes:
 				group = append(group, w)
+				size += w.size
 			default:
 				more = false
 			}
@@ -151,7 +154,7 @@ func (s *Store) commit(group []*write) (culprit int, err error) {
 			_ = t.Rollback()
 		}
 	}()
-	dirty := false
+	dirty, size := false, 0
 	for i, w := range group {
 		running, t.touched = i, false
 		w.err = w.run(t)
@@ -159,12 +162,13 @@ func (s *Store) commit(group []*write) (culprit int, err error) {
 			return i, w.err // half of it is in the transaction
 		}
 		dirty = dirty || t.touched
+		size += w.size
 	}
 	running = -1
 	if !dirty {
 		return -1, nil // repeats and refusals need no disk
 	}
-	if err := t.forget(time.Now().Add(-s.seenFor), 2*len(group)); err != nil {
+	if err := t.forget(time.Now().Add(-s.seenFor), 2*size); err != nil {
 		return -1, err
 	}
 	s.lines.mu.Lock()

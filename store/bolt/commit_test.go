@@ -44,7 +44,7 @@ func together(t *testing.T, s *Store, each []func()) {
 	release, running := make(chan struct{}), make(chan struct{})
 	var all sync.WaitGroup
 	all.Go(func() {
-		_ = s.write(context.Background(), func(*tx) error { close(running); <-release; return nil })
+		_ = s.write(context.Background(), 1, func(*tx) error { close(running); <-release; return nil })
 	})
 	<-running
 	gathered := make(chan struct{}, len(each))
@@ -83,13 +83,13 @@ func TestAfterACommitThatFailedNothingMoreIsWritten(t *testing.T) {
 		})
 	}
 	together(t, s, failures)
-	if err := s.Settle(t.Context(), waiting[0], store.Outcome{}); !errors.Is(err, store.ErrUncertain) || !errors.Is(err, os.ErrClosed) {
+	if err := s.Settle(t.Context(), store.Settled{Delivery: waiting[0]}); !errors.Is(err, store.ErrUncertain) || !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Settle = %v, want ErrUncertain and its cause", err)
 	}
 	if c, err := s.Get(t.Context(), first.Conversation.ID); err != nil || c.ID != "RH-1" {
 		t.Errorf("Get = %s, %v; want reads to go on", c.ID, err)
 	}
-	if ready, _, err := s.Due(t.Context(), time.Now()); err != nil || len(ready) != 1 {
+	if ready, _, err := s.Due(t.Context(), time.Now(), nil); err != nil || len(ready) != 1 {
 		t.Errorf("Due = %d, %v; want the one that was there before", len(ready), err)
 	}
 }
@@ -117,7 +117,7 @@ func TestAFullStoreSaysSoAndTakesWhatIsSmall(t *testing.T) {
 	}
 	if all, err := s.Outbox(t.Context(), false); err != nil || len(all) == 0 {
 		t.Errorf("Outbox = %d, %v", len(all), err)
-	} else if err := s.Settle(t.Context(), all[0], store.Outcome{}); err != nil {
+	} else if err := s.Settle(t.Context(), store.Settled{Delivery: all[0]}); err != nil {
 		t.Errorf("Settle in a full store = %v", err)
 	}
 	if err := s.Verify(t.Context()); err != nil {
@@ -130,7 +130,7 @@ func TestAWriteThatFailsHalfWayFailsAlone(t *testing.T) {
 	broken := errors.New("broken half-way")
 	runs := []func(){
 		func() {
-			err := s.write(t.Context(), func(t *tx) error {
+			err := s.write(t.Context(), 1, func(t *tx) error {
 				if err := t.put(inFindings, []byte("half"), number(1)); err != nil {
 					return err
 				}
@@ -141,7 +141,7 @@ func TestAWriteThatFailsHalfWayFailsAlone(t *testing.T) {
 			}
 		},
 		func() {
-			err := s.write(t.Context(), func(t *tx) error {
+			err := s.write(t.Context(), 1, func(t *tx) error {
 				_ = t.put(inFindings, []byte("half"), number(1))
 				panic("bbolt gave up")
 			})
@@ -162,7 +162,7 @@ func TestAWriteThatFailsHalfWayFailsAlone(t *testing.T) {
 	if err != nil || !got.Fresh || got.Conversation.ID != "RH-11" {
 		t.Errorf("afterwards = %+v, %v; want nothing of the broken writes, and ten of the others", got, err)
 	}
-	if ready, _, err := s.Due(t.Context(), time.Now()); err != nil || len(ready) != 11 {
+	if ready, _, err := s.Due(t.Context(), time.Now(), nil); err != nil || len(ready) != 11 {
 		t.Errorf("%d are due, %v; want 11", len(ready), err)
 	}
 }
@@ -204,7 +204,7 @@ func TestCloseWaitsForWhatIsBeingCommitted(t *testing.T) {
 	running, release := make(chan struct{}), make(chan struct{})
 	var all sync.WaitGroup
 	all.Go(func() {
-		err := s.write(t.Context(), func(t *tx) error {
+		err := s.write(t.Context(), 1, func(t *tx) error {
 			close(running)
 			<-release
 			_, err := t.apply(notes("e", 10))

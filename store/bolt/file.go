@@ -28,8 +28,9 @@ import (
 //	empty    any       ErrDamaged or ErrForeign
 //	another  there     ErrForeign
 
-// schema is the version of the layout. A file with a greater one is refused.
-const schema = 1
+// schema is the version of the layout. A file with a greater one is refused,
+// one with a smaller one is brought up to date when it is opened (migrate.go).
+const schema = 2
 
 var (
 	keySchema = []byte("schema")
@@ -52,9 +53,12 @@ func openFile(path string, o Options) (*bbolt.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, err := check(db, path)
+	id, has, err := check(db, path)
 	if err == nil {
 		err = settleSentinel(path, sentinel, id)
+	}
+	if err == nil {
+		err = migrate(db, path, has)
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -166,8 +170,8 @@ func openBolt(path string, o Options) (db *bbolt.DB, err error) {
 const wholeBelow = 64 << 20
 
 // check sees that the file is a whole store of a version we know, and returns
-// its id.
-func check(db *bbolt.DB, path string) (id []byte, err error) {
+// its id and which version it has.
+func check(db *bbolt.DB, path string) (id []byte, has uint64, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = damagedFile(path, r)
@@ -176,13 +180,13 @@ func check(db *bbolt.DB, path string) (id []byte, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	stat, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	err = db.View(func(t *bbolt.Tx) error {
 		if t.Size() > stat.Size() {
 			return damagedFile(path, fmt.Sprintf("it has %d of %d bytes", stat.Size(), t.Size()))
 		}
-		if id, err = identify(t, path); err != nil {
+		if id, has, err = identify(t, path); err != nil {
 			return err
 		}
 		if stat.Size() > wholeBelow {
@@ -190,44 +194,42 @@ func check(db *bbolt.DB, path string) (id []byte, err error) {
 		}
 		return walk(t)
 	})
-	return id, err
+	return id, has, err
 }
 
-func identify(t *bbolt.Tx, path string) (id []byte, err error) {
+func identify(t *bbolt.Tx, path string) (id []byte, has uint64, err error) {
 	if t.Bucket([]byte(inMeta)) == nil {
-		return nil, fmt.Errorf("%s is a bbolt file that rehome did not make: %w; name another file with REHOME_STORE", path, ErrForeign)
+		return nil, 0, fmt.Errorf("%s is a bbolt file that rehome did not make: %w; name another file with REHOME_STORE", path, ErrForeign)
 	}
-	has, err := getNumber(t, inMeta, keySchema)
+	has, err = getNumber(t, inMeta, keySchema)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, 0, fmt.Errorf("%s: %w", path, err)
 	}
 	if has == 0 {
-		return nil, fmt.Errorf("%s is a bbolt file that rehome did not make: %w; name another file with REHOME_STORE", path, ErrForeign)
+		return nil, 0, fmt.Errorf("%s is a bbolt file that rehome did not make: %w; name another file with REHOME_STORE", path, ErrForeign)
 	}
 	if has > schema {
-		return nil, fmt.Errorf("%s has schema %d, this rehome knows %d: %w", path, has, schema, ErrNewer)
+		return nil, 0, fmt.Errorf("%s has schema %d, this rehome knows %d: %w", path, has, schema, ErrNewer)
 	}
-	for _, name := range buckets {
-		if t.Bucket([]byte(name)) == nil {
-			return nil, damagedFile(path, "bucket "+name+" is missing")
+	for version := uint64(1); version <= has; version++ {
+		for _, name := range bucketsOf[version] {
+			if t.Bucket([]byte(name)) == nil {
+				return nil, 0, damagedFile(path, "bucket "+name+" is missing")
+			}
 		}
 	}
 	body, err := get(t, inMeta, keyID)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, 0, fmt.Errorf("%s: %w", path, err)
 	}
-	return bytes.Clone(body), nil
+	return bytes.Clone(body), has, nil
 }
 
 // walk visits every page that holds records.
 func walk(t *bbolt.Tx) error {
-	for _, name := range buckets {
-		err := t.Bucket([]byte(name)).ForEach(func(_, _ []byte) error { return nil })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.ForEach(func(_ []byte, b *bbolt.Bucket) error {
+		return b.ForEach(func(_, _ []byte) error { return nil })
+	})
 }
 
 // settleSentinel compares the sentinel with the id in the file, and writes it

@@ -5,12 +5,14 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"rehome/store"
 )
 
-// lines knows, of every delivery that waits, its line and when it is due, so
-// that asking what is due costs what is due and not what waits. It is made from
-// the file when that is opened and follows each commit; about 100 bytes for
-// each delivery that waits.
+// lines knows, of every delivery that waits, its line, when it is due and which
+// channel it goes to, so that asking what is due costs what is due and taken and
+// not what waits. It is made from the file when that is opened and follows each
+// commit; about 120 bytes for each delivery that waits.
 type lines struct {
 	// mu is held while a transaction that changes deliveries commits and is
 	// followed, so that whoever holds it sees the same here and in the file.
@@ -27,8 +29,9 @@ type line struct {
 }
 
 type waiting struct {
-	id  uint64
-	due time.Time
+	id      uint64
+	due     time.Time
+	channel string
 }
 
 // A change is what a transaction does to one waiting delivery: it waits until
@@ -85,10 +88,13 @@ func (l *lines) remove(name string, id uint64) {
 		delete(l.byName, name)
 		return
 	}
-	in.waiting = slices.Delete(in.waiting, i, i+1)
-	if i == 0 {
-		heap.Fix(&l.heads, in.at)
+	if i > 0 {
+		in.waiting = slices.Delete(in.waiting, i, i+1)
+		return
 	}
+	in.waiting[0] = waiting{}
+	in.waiting = in.waiting[1:] // moves nothing, however long the line is
+	heap.Fix(&l.heads, in.at)
 }
 
 func (in *line) find(id uint64) (int, bool) {
@@ -103,9 +109,9 @@ func (in *line) find(id uint64) (int, bool) {
 	})
 }
 
-// due returns the ids of the heads that are due at now, oldest first, and when
-// the first of the others will be. l.mu is held.
-func (l *lines) due(now time.Time) (ids []uint64, next time.Time) {
+// due returns the ids of the heads that are due at now and taken, oldest first,
+// and when the first that is not due will be. l.mu is held.
+func (l *lines) due(now time.Time, take func(store.Waiting) bool) (ids []uint64, next time.Time) {
 	// In a heap everything under a head that is not due is due later still.
 	for look := []int{0}; len(look) > 0; {
 		i := look[len(look)-1]
@@ -120,11 +126,23 @@ func (l *lines) due(now time.Time) (ids []uint64, next time.Time) {
 			}
 			continue
 		}
-		ids = append(ids, head.id)
+		if take == nil || take(store.Waiting{Line: l.heads[i].name, Channel: head.channel}) {
+			ids = append(ids, head.id)
+		}
 		look = append(look, 2*i+1, 2*i+2)
 	}
 	slices.Sort(ids)
 	return ids, next
+}
+
+// waitingIn returns the ids of a line, oldest first. l.mu is held.
+func (l *lines) waitingIn(name string) (ids []uint64) {
+	if in := l.byName[name]; in != nil {
+		for _, w := range in.waiting {
+			ids = append(ids, w.id)
+		}
+	}
+	return ids
 }
 
 // headHeap is lines by when their heads are due.

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -21,29 +22,112 @@ import (
 const chunk = 256
 
 // Due implements [store.Store].
-func (s *Store) Due(ctx context.Context, now time.Time) (ready []store.Delivery, next time.Time, err error) {
+func (s *Store) Due(ctx context.Context, now time.Time, take func(store.Waiting) bool) (ready []store.Delivery, next time.Time, err error) {
+	ready, err = s.waiting(ctx, func(l *lines) (ids []uint64) {
+		ids, next = l.due(now, take)
+		return ids
+	})
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	return ready, next, nil
+}
+
+// Line implements [store.Store].
+func (s *Store) Line(ctx context.Context, line string) ([]store.Delivery, error) {
+	return s.waiting(ctx, func(l *lines) []uint64 { return l.waitingIn(line) })
+}
+
+// waiting returns the deliveries that which picks.
+func (s *Store) waiting(ctx context.Context, which func(*lines) []uint64) (picked []store.Delivery, err error) {
 	defer s.recovered(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	if err := ctx.Err(); err != nil {
-		return nil, next, err
+		return nil, err
 	}
-	// Begun under the lock, the transaction sees the deliveries as lines does.
-	s.lines.mu.Lock()
-	ids, next := s.lines.due(now)
-	t, err := s.db.Begin(false)
-	s.lines.mu.Unlock()
+	ids, t, err := s.pick(which)
 	if err != nil {
-		return nil, time.Time{}, closed(err)
+		return nil, closed(err)
 	}
 	defer func() { _ = t.Rollback() }()
 	for _, id := range ids {
 		d, err := getDelivery(t, inDeliveries, number(id))
 		if err != nil {
-			return nil, time.Time{}, err
+			return nil, err
 		}
-		ready = append(ready, d)
+		picked = append(picked, d)
 	}
-	return ready, next, nil
+	return picked, nil
+}
+
+// pick begins a transaction that sees the deliveries as lines does: under the
+// lock.
+func (s *Store) pick(which func(*lines) []uint64) ([]uint64, *bbolt.Tx, error) {
+	s.lines.mu.Lock()
+	defer s.lines.mu.Unlock()
+	ids := which(s.lines)
+	t, err := s.db.Begin(false)
+	return ids, t, err
+}
+
+// Recall implements [store.Store].
+func (s *Store) Recall(ctx context.Context, prefix string) (map[string]string, error) {
+	out := map[string]string{}
+	err := s.under(ctx, inRemembered, []byte(prefix), func(key, body []byte) error {
+		out[string(key)] = string(body)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Quarantined implements [store.Store].
+func (s *Store) Quarantined(ctx context.Context) ([]store.Quarantined, error) {
+	var all []store.Quarantined
+	err := s.under(ctx, inQuarantined, nil, func(key, body []byte) error {
+		q, err := readQuarantined(key, body)
+		all = append(all, q)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// About implements [store.Store].
+func (s *Store) About(ctx context.Context, appID string) ([]string, error) {
+	var ids []string
+	err := s.under(ctx, inApps, appKey(appID), func(key, body []byte) error {
+		if len(body) != 8 {
+			return damaged(inApps, key, "it is no number")
+		}
+		ids = append(ids, idOf(binary.BigEndian.Uint64(body)))
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ids, nil
+}
+
+// under calls yield with every record whose key begins with prefix, by key.
+func (s *Store) under(ctx context.Context, bucket string, prefix []byte, yield func(key, body []byte) error) error {
+	return s.view(ctx, func(t *bbolt.Tx) error {
+		c := t.Bucket([]byte(bucket)).Cursor()
+		for key, record := c.Seek(prefix); bytes.HasPrefix(key, prefix) && key != nil; key, record = c.Next() {
+			body, err := unseal(bucket, key, record)
+			if err != nil {
+				return err
+			}
+			if err := yield(key, body); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Get implements [store.Store].
@@ -183,7 +267,7 @@ func (s *Store) readLines() error {
 			if err != nil {
 				return err
 			}
-			s.lines.set(d.Line, waiting{binary.BigEndian.Uint64(key), d.Due})
+			s.lines.set(d.Line, waiting{binary.BigEndian.Uint64(key), d.Due, d.Channel})
 			return nil
 		})
 	})

@@ -94,6 +94,18 @@ func threadKey(channel, ts string) []byte {
 	return append(append(key, channel...), ts...)
 }
 
+// appKey is the key of a conversation whose facts name an app; without n, what
+// the keys of all that name it begin with. The id's length comes first, so that
+// no id begins another.
+func appKey(appID string, n ...uint64) []byte {
+	key := binary.AppendUvarint(nil, uint64(len(appID)))
+	key = append(key, appID...)
+	for _, n := range n {
+		key = append(key, number(n)...)
+	}
+	return key
+}
+
 // The stored forms. What is kept is not what is passed around: a renamed field
 // or type over there must not change what is read back here.
 
@@ -133,22 +145,35 @@ type delivery struct {
 	Due          time.Time       `json:"due"`
 	Attempts     int             `json:"attempts,omitempty"`
 	LastError    string          `json:"lastError,omitempty"`
+	MaybeSent    time.Time       `json:"maybeSent,omitzero"`
+	Channel      string          `json:"channel,omitempty"`
 	Abandoned    bool            `json:"abandoned,omitempty"`
 }
 
 // The kinds of effects that are delivered, as they stand in the file.
 const (
-	kindShow = "show"
-	kindTell = "tell"
+	kindShow   = "show"
+	kindTell   = "tell"
+	kindLookup = "lookup"
+	kindGather = "gather"
+	kindReport = "report"
 )
 
-func newDelivery(conversationNumber uint64, e conversation.Effect, at time.Time) (delivery, error) {
-	d := delivery{Conversation: conversationNumber, Line: store.LineOf(idOf(conversationNumber), e), Created: at, Due: at}
+// newDelivery makes a delivery of an effect that conversation n had, which is
+// now c.
+func newDelivery(n uint64, c conversation.Conversation, e conversation.Effect, at time.Time) (delivery, error) {
+	d := delivery{Conversation: n, Line: store.LineOf(c.ID, e), Channel: store.ChannelOf(c, e), Created: at, Due: at}
 	switch e.(type) {
 	case conversation.Show:
 		d.Kind = kindShow
 	case conversation.Tell:
 		d.Kind = kindTell
+	case conversation.Lookup:
+		d.Kind = kindLookup
+	case conversation.Gather:
+		d.Kind = kindGather
+	case conversation.Report:
+		d.Kind = kindReport
 	default:
 		return d, fmt.Errorf("an effect of type %T cannot be delivered", e)
 	}
@@ -170,7 +195,8 @@ func readDelivery(bucket string, key, body []byte) (d delivery, err error) {
 func (d delivery) passed(bucket string, key []byte) (store.Delivery, error) {
 	out := store.Delivery{
 		ID: binary.BigEndian.Uint64(key), Conversation: idOf(d.Conversation), Line: d.Line,
-		Created: d.Created, Due: d.Due, Attempts: d.Attempts, LastError: d.LastError, Abandoned: d.Abandoned,
+		Created: d.Created, Due: d.Due, Attempts: d.Attempts, LastError: d.LastError,
+		MaybeSent: d.MaybeSent, Channel: d.Channel, Abandoned: d.Abandoned,
 	}
 	var err error
 	switch d.Kind {
@@ -178,6 +204,12 @@ func (d delivery) passed(bucket string, key []byte) (store.Delivery, error) {
 		out.Effect, err = effect[conversation.Show](d.Effect)
 	case kindTell:
 		out.Effect, err = effect[conversation.Tell](d.Effect)
+	case kindLookup:
+		out.Effect, err = effect[conversation.Lookup](d.Effect)
+	case kindGather:
+		out.Effect, err = effect[conversation.Gather](d.Effect)
+	case kindReport:
+		out.Effect, err = effect[conversation.Report](d.Effect)
 	default:
 		return out, fmt.Errorf("delivery %d is of a kind this version does not know, %q: %w", out.ID, d.Kind, ErrNewer)
 	}
@@ -216,4 +248,20 @@ func readEntry(key, body []byte) (e entry, err error) {
 
 func (e entry) passed(seq uint64) store.Entry {
 	return store.Entry{Seq: seq, At: e.At, Conversation: idOf(e.Conversation), By: e.By, Text: e.Text, Event: e.Event}
+}
+
+// quarantined is a store.Quarantined as it is kept, under its id.
+type quarantined struct {
+	At     time.Time `json:"at"`
+	Source string    `json:"source"`
+	Why    string    `json:"why"`
+	Body   []byte    `json:"body"`
+}
+
+func readQuarantined(key, body []byte) (store.Quarantined, error) {
+	var q quarantined
+	if err := json.Unmarshal(body, &q); err != nil {
+		return store.Quarantined{}, damaged(inQuarantined, key, err.Error())
+	}
+	return store.Quarantined{ID: binary.BigEndian.Uint64(key), At: q.At, Source: q.Source, Why: q.Why, Body: q.Body}, nil
 }

@@ -46,7 +46,7 @@ func Compare(t *testing.T, seed int64, rounds int, reopen func(t *testing.T, was
 			}
 			d, o := all[r.Intn(len(all))], anyOutcome(r, now)
 			what = fmt.Sprintf("settled %d with %+v", d.ID, o)
-			wantErr, err := model.Settle(t.Context(), d, o), s.Settle(t.Context(), d, o)
+			wantErr, err := model.Settle(t.Context(), store.Settled{Delivery: d, Outcome: o}), s.Settle(t.Context(), store.Settled{Delivery: d, Outcome: o})
 			differ(t, what, wantErr == nil, err == nil)
 		case 10:
 			if r.Intn(10) == 0 {

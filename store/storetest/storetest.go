@@ -97,7 +97,7 @@ func applies(t *testing.T, s store.Store, in store.Input) conversation.Conversat
 
 func settles(t *testing.T, s store.Store, d store.Delivery, o store.Outcome) {
 	t.Helper()
-	if err := s.Settle(t.Context(), d, o); err != nil {
+	if err := s.Settle(t.Context(), store.Settled{Delivery: d, Outcome: o}); err != nil {
 		t.Fatalf("Settle(%d): %v", d.ID, err)
 	}
 }
@@ -113,7 +113,7 @@ func gets(t *testing.T, s store.Store, id string) conversation.Conversation {
 
 func due(t *testing.T, s store.Store, now time.Time) ([]store.Delivery, time.Time) {
 	t.Helper()
-	ready, next, err := s.Due(t.Context(), now)
+	ready, next, err := s.Due(t.Context(), now, nil)
 	if err != nil {
 		t.Fatalf("Due: %v", err)
 	}
@@ -263,7 +263,6 @@ func stepsFollow(t *testing.T, s store.Store) {
 
 func panicking(t *testing.T, s store.Store) {
 	id := opens(t, s, "open")
-	boom := func(conversation.Conversation) (conversation.Conversation, []conversation.Effect) { panic("boom") }
 	for _, in := range []store.Input{
 		{Event: "e", Conversation: id, Step: boom},
 		{Event: "e", Finding: "f", Step: boom},
@@ -275,6 +274,10 @@ func panicking(t *testing.T, s store.Store) {
 	if c := applies(t, s, store.Input{Event: "e", Finding: "f", Step: does(conversation.Asking)}); c.ID != "RH-2" {
 		t.Errorf("the next conversation is %s, want RH-2", c.ID)
 	}
+}
+
+func boom(conversation.Conversation) (conversation.Conversation, []conversation.Effect) {
+	panic("boom")
 }
 
 func renaming(t *testing.T, s store.Store) {
@@ -555,7 +558,7 @@ func outcomePanics(t *testing.T, s store.Store) {
 	opens(t, s, "a", show(0, "root"))
 	before := outbox(t, s, true)
 	for _, giveUp := range []bool{false, true} {
-		err := s.Settle(t.Context(), before[0], store.Outcome{At: noon, Abandoned: giveUp, Step: func(conversation.Conversation) (conversation.Conversation, []conversation.Effect) { panic("boom") }})
+		err := s.Settle(t.Context(), store.Settled{Delivery: before[0], Outcome: store.Outcome{At: noon, Abandoned: giveUp, Step: boom}})
 		if err == nil {
 			t.Error("a panicking step settled a delivery")
 		}
@@ -566,7 +569,7 @@ func outcomePanics(t *testing.T, s store.Store) {
 func refusedOutcome(t *testing.T, s store.Store) {
 	opens(t, s, "a", show(0, "root"))
 	before := outbox(t, s, true)
-	if err := s.Settle(t.Context(), before[0], store.Outcome{RetryAt: noon, Abandoned: true}); err == nil {
+	if err := s.Settle(t.Context(), store.Settled{Delivery: before[0], Outcome: store.Outcome{RetryAt: noon, Abandoned: true}}); err == nil {
 		t.Error("a delivery was put off and abandoned")
 	}
 	differ(t, "the outbox", before, outbox(t, s, true))
@@ -629,7 +632,7 @@ func crowd(t *testing.T, s store.Store) {
 			id := opens(t, s, fmt.Sprint("open ", w), show(0, "root"), conversation.Record{Text: "opened"})
 			for i := range events {
 				applies(t, s, store.Input{Event: fmt.Sprint(w, " ", i), Conversation: id, At: noon, Step: does(conversation.Asking, show(0, fmt.Sprint(i)))})
-				if _, _, err := s.Due(t.Context(), noon); err != nil {
+				if _, _, err := s.Due(t.Context(), noon, nil); err != nil {
 					t.Errorf("Due: %v", err)
 				}
 			}
@@ -668,9 +671,9 @@ func endedContext(t *testing.T, s store.Store) {
 	_, errFind := s.Find(ctx, "C1", "1.0")
 	_, errJournal := s.Journal(ctx, id)
 	_, errOutbox := s.Outbox(ctx, true)
-	_, _, errDue := s.Due(ctx, noon)
+	_, _, errDue := s.Due(ctx, noon, nil)
 	for what, err := range map[string]error{
-		"Apply": errApply, "Settle": s.Settle(ctx, outbox(t, s, true)[0], store.Outcome{}), "Get": errGet, "Find": errFind,
+		"Apply": errApply, "Settle": s.Settle(ctx, store.Settled{Delivery: outbox(t, s, true)[0]}), "Get": errGet, "Find": errFind,
 		"List":    s.List(ctx, func(conversation.Conversation) bool { t.Error("List went on"); return true }),
 		"Journal": errJournal, "Outbox": errOutbox, "Due": errDue,
 	} {
@@ -697,9 +700,9 @@ func closing(t *testing.T, s store.Store) {
 	_, errFind := s.Find(ctx, "C1", "1.0")
 	_, errJournal := s.Journal(ctx, id)
 	_, errOutbox := s.Outbox(ctx, true)
-	_, _, errDue := s.Due(ctx, noon)
+	_, _, errDue := s.Due(ctx, noon, nil)
 	for what, err := range map[string]error{
-		"Apply": errApply, "Settle": s.Settle(ctx, d, store.Outcome{}), "Get": errGet, "Find": errFind,
+		"Apply": errApply, "Settle": s.Settle(ctx, store.Settled{Delivery: d}), "Get": errGet, "Find": errFind,
 		"List":    s.List(ctx, func(conversation.Conversation) bool { return true }),
 		"Journal": errJournal, "Outbox": errOutbox, "Due": errDue,
 	} {
