@@ -90,6 +90,7 @@ type Bot struct {
 	People          People    // nil: nobody is told in a direct message
 	Ownership       Ownership
 	Manners         Manners
+	Unlimited       bool   // keep to no limits: for a workspace that has none, such as the demo's
 	SecurityChannel string // where it is said who could not be told; "" for nowhere but the journal
 
 	limits *limits
@@ -105,7 +106,7 @@ func New(b Bot) *Bot {
 		b.Now = time.Now
 	}
 	b.Manners = b.Manners.filled()
-	b.limits = &limits{empty: map[string]time.Time{}, blocked: map[string]time.Time{}}
+	b.limits = &limits{off: b.Unlimited, empty: map[string]time.Time{}, blocked: map[string]time.Time{}}
 	b.wake = make(chan struct{}, 1)
 	return &b
 }

@@ -27,6 +27,8 @@ type limit struct {
 // limits keep what is sent under Slack's limits. What Slack answers corrects
 // them: see block.
 type limits struct {
+	off bool
+
 	mu      sync.Mutex
 	empty   map[string]time.Time // when a bucket will be empty again
 	blocked map[string]time.Time // until when Slack wants nothing of a kind
@@ -40,6 +42,9 @@ func (l *limits) wait(ctx context.Context, name string, lim limit, now time.Time
 
 // take takes one place and returns how long it is until its turn.
 func (l *limits) take(name string, lim limit, now time.Time) time.Duration {
+	if l.off {
+		return 0
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.empty) > 4096 {

@@ -1,7 +1,9 @@
 package bot
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"rehome/conversation"
@@ -172,6 +174,7 @@ func (b *Bot) gather(ctx context.Context, d store.Delivery, to conversation.Pers
 	}
 	digest := len(fresh) > b.Manners.Alone
 	if digest {
+		slices.SortStableFunc(list, soonest)
 		if err := b.People.Digest(ctx, to, list); err != nil {
 			o := b.failed(d, nil, err)
 			if !o.Abandoned {
@@ -223,6 +226,20 @@ func nextHour(created, at time.Time, hour int, zone *time.Location) time.Time {
 		return at
 	}
 	return first
+}
+
+// soonest sorts by due date, what has none last, and by age.
+func soonest(a, b Listed) int {
+	switch {
+	case a.Due.IsZero() != b.Due.IsZero():
+		if a.Due.IsZero() {
+			return 1
+		}
+		return -1
+	case !a.Due.Equal(b.Due):
+		return a.Due.Compare(b.Due)
+	}
+	return cmp.Or(cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID))
 }
 
 func listed(c conversation.Conversation, now time.Time) Listed {

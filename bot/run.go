@@ -152,10 +152,10 @@ func (b *Bot) deliver(ctx context.Context, d store.Delivery) error {
 		return quiet(ctx, fmt.Errorf("delivery %d: %w", d.ID, err))
 	}
 	for i := range settled {
-		if ctx.Err() != nil && !settled[i].RetryAt.IsZero() {
+		if ctx.Err() != nil && !settled[i].Outcome.RetryAt.IsZero() {
 			return nil // stopping: it is still queued and goes out after the restart
 		}
-		settled[i].At = b.Now()
+		settled[i].Outcome.At = b.Now()
 	}
 	// A delivery that was carried out must be settled even when we are stopping,
 	// or it would be carried out twice.

@@ -182,6 +182,11 @@ func (t *turn) joined(e Joined) {
 		return
 	}
 	t.record(e.By, "joins")
+	t.setOwner(e.By, func(o *Owner) {
+		if o.State != NotTheirs {
+			o.State, o.Why = ToldAlone, ""
+		}
+	})
 	t.thread(e.By)
 }
 

@@ -594,7 +594,7 @@ func (t *turn) end() (Conversation, []Effect) {
 			show := Show{In: in, Card: key}
 			switch {
 			case key == RootKey:
-				if isNew || !t.rootLooksTheSame(in) {
+				if t.reachable(th) && (isNew || !t.rootLooksTheSame(in)) {
 					root = append(root, show)
 				}
 			case same, th.Shown[RootKey].TS == "", t.c.owner(th.For).State == NotTheirs:
@@ -626,6 +626,12 @@ func (t *turn) looksTheSame(key string) bool {
 	before, _ := t.was.Card(key, t.now)
 	after, _ := t.c.Card(key, t.now)
 	return reflect.DeepEqual(before, after)
+}
+
+// reachable reports whether a thread is worth a message: not the direct message
+// of somebody who could not be told.
+func (t *turn) reachable(th Thread) bool {
+	return th.RootTS() != "" || t.c.owner(th.For).State != NotReach
 }
 
 // rootLooksTheSame is looksTheSame for the root, which differs between threads.

@@ -99,7 +99,7 @@ func (c *course) ask(o Outcome, n Need) bool {
 func (c *course) classify() bool {
 	title, stated := c.f.Get(Violated)
 	row, known := c.p.titles.find(title.Value)
-	if by, ok := c.f.Get(HandedOff); ok && title.From != FromAnswer {
+	if by, ok := c.f.Get(HandedOff); ok && !c.overridesHandOver(title, row) {
 		c.because("%s handed it over, so it is a security group mismatch of a 1P app.", by.Value)
 		return c.side()
 	}
@@ -126,6 +126,18 @@ func (c *course) classify() bool {
 		return c.redirectTitle(row)
 	}
 	return true
+}
+
+// overridesHandOver reports whether a person has said that a violation which
+// was handed over is something else: by another title, or, for a tenant
+// mismatch, by choosing one of its own ways out. The title of a tenant mismatch
+// alone does not: that is what a hand-over comes to.
+func (c *course) overridesHandOver(title Fact, row Title) bool {
+	if title.From != FromAnswer || row.Class == classSG {
+		return false
+	}
+	option, _ := c.f.Claim(Option, FromAnswer)
+	return row.Class != classTenant || option.Value == "A" || option.Value == "B"
 }
 
 func (c *course) askTitle() bool {

@@ -125,6 +125,19 @@ func TestAHandOverIsTakenAsItCame(t *testing.T) {
 	}
 }
 
+// The title of a tenant mismatch does not undo a hand-over, even as a person's
+// word; choosing option B does.
+func TestAHandOverUnderTheTitleOfATenantMismatch(t *testing.T) {
+	p := Default()
+	f := p.Infer(Violation{Handoff: Handoff{From: "assist-sg-update", Option: 2}}).With(answered("violation", titleTenant, "sg_owner_tenant", "USME")...)
+	if d := p.Decide(f, now); d.Outcome != Steps || d.Option != "A" || d.Row.Tenant != "USME" {
+		t.Errorf("%s: %s", d.Outcome, d.Summary)
+	}
+	if d := p.Decide(f.With(answered("option", "B")...), now); d.Outcome != Steps || d.Option != "B" {
+		t.Errorf("%s: %s", d.Outcome, d.Summary)
+	}
+}
+
 func TestSuggestedChoicesComeFirstAndAreNeverTaken(t *testing.T) {
 	d := Default().Decide(answered("violation", titleCloud, "party", "1P", "sg_owner_tenant", "USME"), now)
 	if c := d.Need.Choices[0]; c.Value != "Fairfax" || !c.Suggested {

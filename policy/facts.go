@@ -64,12 +64,19 @@ type Facts []Fact
 
 // Get returns the strongest claim for name.
 func (f Facts) Get(name FactName) (Fact, bool) {
-	for _, from := range precedence {
-		if got, ok := f.Claim(name, from); ok {
-			return got, true
+	best, rank := -1, len(precedence)
+	for i := range f {
+		if f[i].Name != name {
+			continue
+		}
+		if r := slices.Index(precedence, f[i].From); r >= 0 && r < rank {
+			best, rank = i, r
 		}
 	}
-	return Fact{}, false
+	if best < 0 {
+		return Fact{}, false
+	}
+	return f[best], true
 }
 
 // Value returns the strongest claim's value for name, or "".

@@ -191,15 +191,8 @@ func (e TenantEntry) describe() string {
 
 // named returns the tenant map's entry for a name.
 func (p *Policy) named(name string) (TenantEntry, bool) {
-	if name == "" {
-		return TenantEntry{}, false
-	}
-	for _, e := range p.tenants {
-		if e.Name == name {
-			return e, true
-		}
-	}
-	return TenantEntry{}, false
+	entry, ok := p.byName[name]
+	return entry, ok
 }
 
 // derive adds what follows from the claims, whoever made them, and returns a

@@ -3,6 +3,7 @@ package policy
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Markdown returns the whole decision as CommonMark with tables: what was
@@ -304,25 +305,28 @@ func cell(s string) string {
 // linked without any markup (https://…, www.…, a@b) is broken up as well. At
 // the beginning of a line, what would make a heading, a list or a quote is too.
 func escape(b *strings.Builder, s string, begins bool) {
-	from := 0
-	digits := begins
+	from, number := 0, 0 // number is how many digits the line begins with
+	for begins && number < len(s) && s[number] >= '0' && s[number] <= '9' {
+		number++
+	}
 	for i := 0; i < len(s); i++ {
-		var esc bool
-		switch c := s[i]; c {
-		case '\\', '`', '*', '_', '[', ']', '<', '>', '|', '~', '&', '@', '$':
-			esc = true
+		c := s[i]
+		if c >= utf8.RuneSelf || !meansSomething[c] {
+			continue
+		}
+		esc := true
+		switch c {
 		case '#', '-', '+', '=':
 			esc = begins && i == 0
 		case '.', ')':
-			esc = digits && i > 0 || c == '.' && i >= 3 && strings.EqualFold(s[i-3:i], "www")
+			esc = number > 0 && i == number || c == '.' && i >= 3 && strings.EqualFold(s[i-3:i], "www")
 		case ':':
 			esc = strings.HasPrefix(s[i:], "://")
 		case '\n', '\r':
 			b.WriteString(s[from:i])
 			b.WriteByte(' ')
-			from = i + 1
+			from, esc = i+1, false
 		}
-		digits = digits && s[i] >= '0' && s[i] <= '9'
 		if esc {
 			b.WriteString(s[from:i])
 			b.WriteByte('\\')
@@ -331,3 +335,11 @@ func escape(b *strings.Builder, s string, begins bool) {
 	}
 	b.WriteString(s[from:])
 }
+
+// meansSomething are the characters that Markdown may read as markup.
+var meansSomething = func() (set [utf8.RuneSelf]bool) {
+	for _, c := range "\\`*_[]<>|~&@$#-+=.):\n\r" {
+		set[c] = true
+	}
+	return set
+}()

@@ -72,6 +72,7 @@ type Policy struct {
 	playbooks    map[string]*playbook // by scenario/party/option, see playbookKey
 
 	tenants map[string]TenantEntry // by lower-case tenant id; WithTenants sets it
+	byName  map[string]TenantEntry // the same by name; of two with one name, that of the smaller id
 }
 
 // Default returns the policy that is built in. All callers share one value.
@@ -130,8 +131,13 @@ func (p *Policy) Version(now time.Time) Version {
 func (p *Policy) WithTenants(byID map[string]TenantEntry) *Policy {
 	out := *p
 	out.tenants = make(map[string]TenantEntry, len(byID))
-	for id, entry := range byID {
+	out.byName = make(map[string]TenantEntry, len(byID))
+	for _, id := range slices.Sorted(maps.Keys(byID)) {
+		entry := byID[id]
 		out.tenants[strings.ToLower(id)] = entry
+		if _, taken := out.byName[entry.Name]; !taken {
+			out.byName[entry.Name] = entry
+		}
 	}
 	return &out
 }

@@ -55,7 +55,7 @@ func TestAnySetOfFactsHasAnOutcome(t *testing.T) {
 	p := Default().WithTenants(tenantMap(t))
 	r := rand.New(rand.NewPCG(1, 2))
 	outcomes := map[Outcome]int{}
-	for range 4000 {
+	for range 1500 {
 		f := anyFacts(r)
 		before := append(Facts(nil), f...)
 		d := p.Decide(f, now)
@@ -99,7 +99,7 @@ func TestAnsweringEndsAfterSevenQuestions(t *testing.T) {
 	p := Default().WithTenants(tenantMap(t))
 	r := rand.New(rand.NewPCG(3, 4))
 	most := 0
-	for range 3000 {
+	for range 1500 {
 		var f Facts
 		if r.IntN(2) == 0 {
 			f = anyFacts(r)

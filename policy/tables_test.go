@@ -45,7 +45,7 @@ func readSource(t testing.TB) sourceTables {
 			s.own = append(s.own, row.key)
 			continue
 		}
-		for _, owner := range strings.Split(row.key, " / ") {
+		for owner := range strings.SplitSeq(row.key, " / ") {
 			s.first[[2]string{owner, row.cloud}] = row
 		}
 	}

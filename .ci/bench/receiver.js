@@ -9,4 +9,4 @@ const app = new App({
   authorize: async () => ({ botToken: 'xoxb-bench', botId: 'B1', botUserId: 'U0' }),
 });
 app.command('/rehome', async ({ ack }) => { await ack('noted'); });
-receiver.start(Number(process.env.PORT), '127.0.0.1').then(() => console.log('ready'));
+receiver.start({ port: Number(process.env.PORT), host: '127.0.0.1' }).then(() => console.log('ready'));

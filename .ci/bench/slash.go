@@ -123,7 +123,7 @@ func run() error {
 			n++
 			return spawn(ctx, []string{
 				"REHOME_LISTEN=127.0.0.1:" + strconv.Itoa(port), "SLACK_API_URL=" + api, "SLACK_BOT_TOKEN=xoxb-bench",
-				"REHOME_STORE=bolt:" + filepath.Join(tmp, "store"+strconv.Itoa(n), "rehome.db"), "REHOME_CHANNEL=C1",
+				"REHOME_STORE=bolt:" + filepath.Join(tmp, "store"+strconv.Itoa(n), "rehome.db"), "REHOME_CHANNEL=C0TRIAGE01",
 			}, rehome, "serve")
 		}},
 	}
@@ -255,7 +255,7 @@ func client(addr string, until time.Time) ([]time.Duration, error) {
 }
 
 var form = url.Values{
-	"team_id": {"T1"}, "team_domain": {"contoso"}, "channel_id": {"C1"}, "channel_name": {"app-security"}, "user_id": {"U1"}, "user_name": {"alex"},
+	"team_id": {"T0CONTOSO1"}, "team_domain": {"contoso"}, "channel_id": {"C0TRIAGE01"}, "channel_name": {"app-security"}, "user_id": {"U0ALEX0001"}, "user_name": {"alex"},
 	"command": {"/rehome"}, "api_app_id": {"A1"}, "response_url": {"https://hooks.slack.com/commands/T1/1/x"},
 	"text": {"AAD Entra Apps in Prod Tenants using certificates in Non-Prod Tenant 3P"},
 }.Encode()
@@ -286,10 +286,10 @@ func stubSlack() (string, error) {
 		srv := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			if strings.HasSuffix(r.URL.Path, "/conversations.info") {
-				_, _ = io.WriteString(w, `{"ok":true,"channel":{"id":"C1","name":"app-security","is_channel":true,"is_member":true}}`)
+				_, _ = io.WriteString(w, `{"ok":true,"channel":{"id":"C0TRIAGE01","name":"app-security","is_channel":true,"is_member":true}}`)
 				return
 			}
-			fmt.Fprintf(w, `{"ok":true,"ts":"1.%06d","channel":"C1","user_id":"U0","bot_id":"B0","team_id":"T1"}`, ts.Add(1))
+			fmt.Fprintf(w, `{"ok":true,"ts":"1.%06d","channel":"C0TRIAGE01","user_id":"U0","bot_id":"B0","team_id":"T0CONTOSO1"}`, ts.Add(1))
 		})}
 		_ = srv.Serve(l)
 	}()

@@ -10,7 +10,8 @@ import (
 )
 
 // The browser's API: what the page shows and what people do in it. Loopback, no login: whoever
-// opens the page may be anybody in the workspace. Posts from other origins are refused.
+// opens the page may be anybody in the workspace. Posts from other origins are refused. Whatever
+// needs the app's acknowledgement is answered at once; how it went comes on the stream (stream.go).
 
 const maxClientBody = 256 << 10 // bytes
 

@@ -143,12 +143,12 @@ func TestABrowserFollowsAConversationLive(t *testing.T) {
 	seq := strconv.Itoa(int(get(t, base+"/client/state?user="+ann)["seq"].(float64)))
 	page, other := listen(t, base, ann, seq), listen(t, base, bob, seq)
 
-	status, sent := send(t, base+"/client/message", `{"user":"U1","channel":"C1","text":"hi @bob, see #lobby & <b>, me@bob.example"}`)
+	status, sent := send(t, base+"/client/message", `{"user":"U1","channel":"C1","text":"hi @bob, see #lobby & <b>, me@bob or (@bob)"}`)
 	if status != 200 || sent["ok"] != true {
 		t.Fatalf("sent: %d %v", status, sent)
 	}
 	_, e := page.next(t, "message")
-	if text := e["message"].(map[string]any)["text"]; text != "hi <@U2>, see <#C3> &amp; &lt;b&gt;, me@bob.example" {
+	if text := e["message"].(map[string]any)["text"]; text != "hi <@U2>, see <#C3> &amp; &lt;b&gt;, me@bob or (<@U2>)" {
 		t.Errorf("the message is %q", text)
 	}
 	if _, e := other.next(t, "channel"); e["unread"] != 1.0 {

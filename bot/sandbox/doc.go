@@ -32,7 +32,16 @@
 //	ts, _ := w.Say("U1", "C1", "", "@app hello")
 //	err := w.Await(ctx, func() bool { return len(w.Thread("C1", ts)) == 2 })
 //
-// What the app called is in [Workspace.Calls]; what goes wrong on purpose is [Config].Fault.
+// A click on something that has changed since is [Workspace.ClickOn] with the [Message] as it was
+// read. What the app called is in [Workspace.Calls], what it was told and how soon it acknowledged
+// in [Workspace.Deliveries]; whom a message notifies is in [Message].Mentions.
+//
+// # Breaking things
+//
+// [Config].Fault spoils single calls: before the work, after it, or only its answer.
+// [Workspace.Refresh] and [Workspace.Disconnect] end sockets as Slack does, with every reason it
+// gives; [Workspace.DeliverRaw] sends the app bytes that Slack never would, and
+// [Workspace.DeleteMessage] takes a message away behind its back.
 //
 // # What it insists on
 //

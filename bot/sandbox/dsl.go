@@ -181,6 +181,12 @@ func (w *Workspace) Shortcut(user, callbackID, channel, ts string) error {
 // OpenHome opens the app's Home tab, which the app hears of as app_home_opened.
 func (w *Workspace) OpenHome(user string) error { return w.openHome(user) }
 
+// React puts an emoji (its name, without colons) on a message.
+func (w *Workspace) React(user, channel, ts, name string) error {
+	_, err := w.clientReaction(clientRequest{User: user, Channel: channel, TS: ts, Name: name, Add: true})
+	return err
+}
+
 // DM is the channel id of a person's direct messages with the app; opened if need be.
 func (w *Workspace) DM(user string) string {
 	w.mu.Lock()

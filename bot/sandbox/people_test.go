@@ -71,6 +71,8 @@ func TestTheAppHearsWhatItSubscribedToWhereItIs(t *testing.T) {
 	check(t, err)
 	_, _, _, err = api.UpdateMessage(ops, ts, slack.MsgOptionText("yours", false))
 	check(t, err)
+	check(t, w.React(ann, ops, root, "eyes"))
+	check(t, w.React(ann, lobby, w.Messages(lobby)[0].TS, "eyes"))
 	check(t, w.OpenHome(ann))
 	check(t, w.Invite(ann, lobby))
 
@@ -82,6 +84,7 @@ func TestTheAppHearsWhatItSubscribedToWhereItIs(t *testing.T) {
 		"message.im  U1 direct",
 		"message.channel  UBOT mine",
 		"message.channel message_changed  mine→yours",
+		"reaction U1 eyes",
 		"home U1 home D",
 		"message.channel channel_join UBOT <@UBOT> has joined the channel",
 		"joined UBOT C3",
@@ -202,6 +205,23 @@ func TestAStaleClickStillArrives(t *testing.T) {
 	}
 }
 
+func TestAnEphemeralMessagesButtonComesWithoutTheMessage(t *testing.T) {
+	w, api, _ := open(t, office())
+	clicks := make(chan slack.InteractionCallback, 1)
+	(&helper{api: api, action: func(c slack.InteractionCallback) any { clicks <- c; return nil }}).run(t, w)
+	_, err := api.PostEphemeral(ops, ann, slack.MsgOptionBlocks(slack.NewActionBlock("b",
+		slack.NewButtonBlockElement("one", "1", slack.NewTextBlockObject("plain_text", "Press", false, false)))))
+	check(t, err)
+	shown := w.Ephemerals(ann)[0]
+	if err := w.Click(bob, ops, shown.TS, "Press"); err == nil {
+		t.Error("bob pressed what only ann sees")
+	}
+	check(t, w.Click(ann, ops, shown.TS, "Press"))
+	if c := <-clicks; !c.Container.IsEphemeral || c.Message.Timestamp != "" || c.ResponseURL == "" {
+		t.Errorf("pressed %+v", c)
+	}
+}
+
 func TestModalsStackThreeDeepAndCloseOneByOne(t *testing.T) {
 	w, api, _ := open(t, office())
 	named := func(title string) slack.ModalViewRequest {
@@ -246,6 +266,10 @@ func TestModalsStackThreeDeepAndCloseOneByOne(t *testing.T) {
 	}
 	update := named("3b")
 	check(t, submit(slack.NewUpdateViewSubmissionResponse(&update)))
+	third, _ := w.Modal(ann)
+	if _, err := api.UpdateView(named("3c"), "", "1.old", third.ID); err == nil || err.Error() != "hash_conflict" || title() != "3b" {
+		t.Errorf("updating by an old hash: %v", err)
+	}
 	check(t, w.CloseView(ann))
 	if title() != "2" {
 		t.Errorf("after closing the third: %q", title())

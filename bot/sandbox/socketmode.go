@@ -41,7 +41,6 @@ type socket struct {
 // envelope is a delivery on its way over a socket.
 type envelope struct {
 	id     string
-	kind   string
 	socket *socket
 	acked  chan ack // holds one
 }
@@ -257,16 +256,13 @@ func (w *Workspace) acknowledge(s *socket, id string, payload json.RawMessage) {
 		return
 	}
 	delete(w.pending, id)
-	if e.kind == kindEvent {
-		payload = nil // accepts_response_payload is false
-	}
 	e.acked <- ack{payload: payload}
 }
 
 // send puts an envelope on the next socket in turn. Callers hold w.mu. Without a socket the
 // envelope comes back failed.
 func (w *Workspace) send(d *delivery, attempt int, reason string) *envelope {
-	e := &envelope{id: uuid(), kind: d.kind, acked: make(chan ack, 1)}
+	e := &envelope{id: uuid(), acked: make(chan ack, 1)}
 	if len(w.sockets) == 0 {
 		e.acked <- ack{failure: "connection_failed"}
 		return e

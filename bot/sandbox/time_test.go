@@ -368,6 +368,7 @@ func TestAnHTTPEventIsSignedAndRetriedOnSlacksSchedule(t *testing.T) {
 		cfg := office()
 		start := time.Now()
 		seen := make(chan string, 10)
+		var redirects atomic.Int32
 		openDoor(t, &cfg, func(rw http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			v, err := slack.NewSecretsVerifier(r.Header, secret)
@@ -388,6 +389,7 @@ func TestAnHTTPEventIsSignedAndRetriedOnSlacksSchedule(t *testing.T) {
 				case <-time.After(time.Minute):
 				}
 			case "2":
+				redirects.Add(1)
 				http.Redirect(rw, r, "/e", http.StatusTemporaryRedirect)
 			}
 		})
@@ -408,6 +410,9 @@ func TestAnHTTPEventIsSignedAndRetriedOnSlacksSchedule(t *testing.T) {
 		}
 		if want := []string{"http_error", "http_timeout", "too_many_redirects", ""}; !slices.Equal(failures, want) {
 			t.Errorf("failures %q after %v", failures, time.Since(start))
+		}
+		if n := redirects.Load(); n != 3 {
+			t.Errorf("%d requests were answered with a redirect, want the first and two more", n)
 		}
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -18,10 +17,14 @@ import (
 
 // slackSays is a Slack that gives one answer to everything.
 func slackSays(t *testing.T, answer http.HandlerFunc) (*Chat, *logbook) {
+	return slackSaysWithin(t, 5*time.Second, answer)
+}
+
+func slackSaysWithin(t *testing.T, timeout time.Duration, answer http.HandlerFunc) (*Chat, *logbook) {
 	t.Helper()
 	srv := httptest.NewServer(answer)
 	book := &logbook{}
-	c, err := NewChat(Options{BotToken: "xoxb-very-secret", APIURL: srv.URL + "/api", Timeout: 5 * time.Second, Log: slog.New(slog.NewTextHandler(book, nil))})
+	c, err := NewChat(Options{BotToken: "xoxb-very-secret", APIURL: srv.URL + "/api", Timeout: timeout, Log: book.logger()})
 	check(t, err)
 	t.Cleanup(func() { c.Close(); srv.Close() })
 	return c, book
@@ -110,13 +113,12 @@ func TestWhatAFailureMeansForWhoeverGoesOn(t *testing.T) {
 func TestASilentSlackIsGivenUpOn(t *testing.T) {
 	hung := make(chan struct{})
 	defer close(hung)
-	chat, _ := slackSays(t, func(_ http.ResponseWriter, r *http.Request) {
+	chat, _ := slackSaysWithin(t, 20*time.Millisecond, func(_ http.ResponseWriter, r *http.Request) {
 		select {
 		case <-r.Context().Done():
 		case <-hung:
 		}
 	})
-	chat.http.Timeout = 20 * time.Millisecond
 	_, err := chat.send(t.Context(), triage, false, quiet("x")...)
 	if f, ok := err.(*bot.Failure); !ok || f.Kind != bot.Again || f.Code != "timeout" {
 		t.Errorf("got %#v", err)

@@ -18,6 +18,7 @@ import (
 
 	"rehome/bot"
 	"rehome/bot/sandbox"
+	"rehome/conversation"
 	"rehome/policy"
 	"rehome/store"
 )
@@ -265,6 +266,21 @@ func TestLargeAcknowledgementsAreMadeToFit(t *testing.T) {
 	}
 }
 
+func TestALongListComesThroughTheSocket(t *testing.T) {
+	w := newWire(t)
+	mem := store.NewMem()
+	conn, d, _ := w.connect(mem)
+	for i := range listLength {
+		_, err := d.Bot.Open(t.Context(), fmt.Sprint("k", i), "", conversation.Opened{
+			By: conversation.Person{ID: alice}, In: conversation.Place{Channel: triage}, Violation: policy.Violation{Title: strings.Repeat("&", 300), App: policy.App{DisplayName: strings.Repeat("<", 300)}}})
+		check(t, err)
+	}
+	check(t, conn.WriteJSON(commandFrame("e1", "list")))
+	if a := w.ack(); a.ID != "e1" || !strings.Contains(string(a.Payload), "RH-15") {
+		t.Errorf("acknowledged %+v", a)
+	}
+}
+
 func TestAWrongAppTokenEndsTheSocketAndSaysWhatToDo(t *testing.T) {
 	w := newWire(t)
 	d, _ := w.doors(store.NewMem())
@@ -411,9 +427,11 @@ func TestAnEventThatWasNotWrittenDownIsNotAcknowledged(t *testing.T) {
 	mu.Lock()
 	failing = false
 	mu.Unlock()
-	check(t, conn.WriteJSON(mention("e3")))
-	if a := w.ack(); a.ID != "e3" {
-		t.Errorf("acknowledged %+v", a)
+	for _, id := range []string{"e3", "e4", "e5"} { // time enough for e1 to be acknowledged after all
+		check(t, conn.WriteJSON(mention(id)))
+		if a := w.ack(); a.ID != id {
+			t.Errorf("acknowledged %+v", a)
+		}
 	}
 
 	d := sit(t, set{door: "http", store: func(s store.Store) store.Store {

@@ -6,7 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"rehome/bot"
 	"rehome/bot/sandbox"
+	"rehome/policy"
+	"rehome/store"
 )
 
 func TestFromTheCommandToTheSteps(t *testing.T) {
@@ -138,11 +141,172 @@ func TestAMentionOpensInItsOwnThreadOnce(t *testing.T) {
 
 		d.say(bob, triage, "", "@rehome")
 		d.told(bob, "What I do")
-		d.settle()
-		if n := len(d.Ephemerals(bob)); n != 1 {
-			t.Errorf("%d answers to one mention", n)
+	})
+}
+
+func TestACallForHelpIsAnsweredOnceHoweverOftenItArrives(t *testing.T) {
+	d := sit(t, set{door: "http"})
+	for _, kind := range []string{"message", "app_mention", "app_mention"} {
+		w := d.ask(signed("/slack/events", typeJSON, `{"type":"event_callback","event_id":"Ev`+kind+`","authorizations":[{"user_id":"`+botUser+`","is_bot":true}],
+			"event":{"type":"`+kind+`","user":"`+bob+`","channel":"`+triage+`","ts":"1.1","text":"<@`+botUser+`> help"}}`))
+		if w.Code != 200 {
+			t.Errorf("%s: %d", kind, w.Code)
+		}
+	}
+	if n := len(d.Ephemerals(bob)); n != 1 { // what follows an acknowledgement is done when the handler returns
+		t.Errorf("%d answers to one mention:\n%s", n, d.Transcript())
+	}
+}
+
+// TestMessagesThatAreNobodysWords: bots, edits, deletions, joins, ourselves.
+func TestMessagesThatAreNobodysWords(t *testing.T) {
+	d := sit(t, set{door: "http"})
+	check(t, d.Command(alice, triage, "/rehome", title))
+	root := d.find(triage, "*RH-1")
+	d.find(triage, "*1. Is ")
+	d.settle()
+	for _, event := range []string{
+		`"type":"message","user":"U1","bot_id":"B1","text":"1P"`,
+		`"type":"message","subtype":"bot_message","text":"1P"`,
+		`"type":"message","subtype":"message_changed","user":"U1","message":{"text":"1P"}`,
+		`"type":"message","subtype":"message_deleted","user":"U1"`,
+		`"type":"message","subtype":"thread_broadcast","user":"U1","text":"1P"`,
+		`"type":"message","subtype":"channel_join","user":"U1","text":"1P"`,
+		`"type":"message","text":"1P"`,
+		`"type":"message","user":"U1","text":"1P","thread_ts":"1.1"`,
+		`"type":"reaction_added","user":"U1","text":"1P"`,
+	} {
+		if !strings.Contains(event, "thread_ts") {
+			event += `,"thread_ts":"` + root.TS + `"`
+		}
+		if w := d.ask(signed("/slack/events", typeJSON, `{"type":"event_callback","event_id":"Ev","event":{"channel":"`+triage+`","ts":"9.`+root.TS[11:]+`",`+event+`}}`)); w.Code != 200 {
+			t.Errorf("%s: %d", event, w.Code)
+		}
+	}
+	c, err := d.store.Get(t.Context(), "RH-1")
+	check(t, err)
+	if n := c.OpenQuestion(); n != 1 {
+		t.Errorf("question %d is open: something that nobody said was taken for an answer", n)
+	}
+}
+
+func TestPressesThatComeTooLateOrFromElsewhere(t *testing.T) {
+	d := sit(t, set{door: "http"})
+	check(t, d.Command(alice, triage, "/rehome", title))
+	root := d.find(triage, "*RH-1")
+	q1 := d.find(triage, "*1. Is ")
+	check(t, d.Click(alice, triage, q1.TS, "3P"))
+	d.find(triage, "*2. ")
+	check(t, d.ClickOn(bob, q1, "1P")) // he still saw the buttons
+	d.told(bob, "Already answered by <@"+alice+">")
+
+	press := func(channel, thread, block, action, value string) {
+		t.Helper()
+		payload := map[string]any{
+			"type": "block_actions", "user": map[string]any{"id": bob}, "channel": map[string]any{"id": channel}, "trigger_id": block + action + value + channel,
+			"container": map[string]any{"type": "message", "channel_id": channel, "message_ts": "1.2", "thread_ts": thread},
+			"message":   map[string]any{"ts": "1.2"}, "actions": []any{map[string]any{"block_id": block, "action_id": action, "value": value}},
+		}
+		b, err := json.Marshal(payload)
+		check(t, err)
+		if w := d.ask(signed("/slack/interactions", typeForm, form1("payload", string(b)))); w.Code != 200 {
+			t.Errorf("%s %s: %d", block, action, w.Code)
+		}
+	}
+	for _, c := range []struct{ channel, block, action, value, want string }{
+		{triage, "ask:RH-1:q2:x", "choose:0", "no such value", "not one of the answers"},
+		{triage, "ask:RH-1:q77:x", "choose:0", "1P", "not one of RH-1's"},
+		{triage, "ask:RH-99:q1:x", "choose:0", "1P", "I don't know *RH-99* any more"},
+		{triage, "change:RH-99:r1.1:x", "change", "change", "I don't know *RH-99* any more"},
+		{triage, "ask:RH-1:q2:x", "delete:0", "1P", "I don't know that button"},
+		{triage, "ask:RH-1:q2:x", "choose:999", "1P", "I don't know that button"},
+		{triage, "drop:RH-1:q2:x", "choose:0", "1P", "I don't know that button"},
+		{triage, "ask:RH-1:r1:x", "choose:0", "1P", "I don't know that button"},
+		{triage, "ask:RH-1:q2:x; rm", "choose:0", "1P", "I don't know that button"},
+	} {
+		before := len(d.Ephemerals(bob))
+		press(c.channel, root.TS, c.block, c.action, c.value)
+		d.await(c.block+" "+c.action+" is answered", func() bool { return len(d.Ephemerals(bob)) > before })
+		if e := d.Ephemerals(bob); !strings.Contains(e[len(e)-1].Text, c.want) {
+			t.Errorf("%+v: answered %s", c, e[len(e)-1].Text)
+		}
+	}
+	press(d.DM(bob), d.say(bob, d.DM(bob), "", "help"), "ask:RH-1:q2:x", "choose:0", "CME")
+	d.find(d.DM(bob), "*RH-1* is not worked on here")
+	c, err := d.store.Get(t.Context(), "RH-1")
+	check(t, err)
+	if c.OpenQuestion() != 2 {
+		t.Error("something changed")
+	}
+}
+
+func TestAControlIsReadAsStrictlyAsItIsWritten(t *testing.T) {
+	m := marker{"RH-1042", "q7", "0123456789abcdef"}
+	if got, ok := parseControl(m.control(verbAsk)); !ok || got != (control{verbAsk, "RH-1042", 7}) {
+		t.Errorf("%+v %v", got, ok)
+	}
+	m.key = "r2.3"
+	if got, ok := parseControl(m.control(verbChange)); !ok || got != (control{verbChange, "RH-1042", 0}) {
+		t.Errorf("%+v %v", got, ok)
+	}
+	for _, bad := range []string{"", "ask", "ask:RH-0:q1:", "ask:RH-1:q0:", "ask:RH-1:q1", "ask:rh-1:q1:", "ask:RH-1:q1:0123456789", " ask:RH-1:q1:", "ask:RH-1:q1:\n", "ask:RH-1:r1:", "keep:RH-1:q1:", "ask:RH-99999999999999999999:q1:"} {
+		if got, ok := parseControl(bad); ok {
+			t.Errorf("%q is read as %+v", bad, got)
+		}
+	}
+}
+
+// FuzzInteractions throws anything at the decoder and the door behind it.
+func FuzzInteractions(f *testing.F) {
+	for _, s := range []string{
+		`{}`, `null`, `[]`, `{"type":"block_actions","user":{"id":"U1"},"actions":[{"block_id":"ask:RH-1:q1:","action_id":"choose:0","value":"1P"}],"channel":{"id":"C1"}}`,
+		`{"type":"message_action","callback_id":"triage_with_rehome","user":{"id":"U1"},"message":{"ts":"1.1","text":"x","blocks":[[[{"text":{"text":"3P"}}]]]}}`,
+		`{"type":"view_submission","user":{"id":"U1"},"view":{"callback_id":"rehome_start","private_metadata":"{","state":{"values":{"violation":{"v":{"selected_option":{"value":"x"}}}}}}}`,
+		`{"type":"shortcut","callback_id":"start_rehome","user":{"id":"U1"}}`, `{"type":"view_submission","user":{"id":"U1"},"view":null}`,
+	} {
+		f.Add([]byte(s))
+	}
+	d := unheard(f)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		i, err := decodeInteraction(raw)
+		if err != nil {
+			return
+		}
+		if a := d.take(t.Context(), i); a.err != nil {
+			t.Errorf("%s: %v", raw, a.err)
 		}
 	})
+}
+
+// FuzzWords throws anything at /rehome.
+func FuzzWords(f *testing.F) {
+	for _, s := range []string{"", "help", "list mine", "show RH-1", "policy 1P AME", title, "3P CME option a", nasty, "show " + nasty, "policy " + nasty, "list " + nasty, "help " + nasty, "<https://x.vault.azure.cn|x>", strings.Repeat("x ", 5000), "\x00", "show RH-99999999999999999999"} {
+		f.Add(s)
+	}
+	d := unheard(f)
+	f.Fuzz(func(t *testing.T, text string) {
+		a := d.take(t.Context(), command{User: alice, Channel: "D0000000001", Command: "/rehome", Text: text, Trigger: text})
+		answered, ok := a.ack.(ack)
+		if a.err != nil || !ok || answered.Text == "" || answered.ResponseType != "ephemeral" {
+			t.Fatalf("%q: %+v", text, a)
+		}
+		if why := obeysOwn(strings.NewReplacer("<#"+triage+">", "", "<@"+alice+">", "").Replace(answered.Text)); why != "" {
+			t.Errorf("%q: %s: %s", text, why, answered.Text)
+		}
+	})
+}
+
+// unheard are doors whose Slack is not there.
+func unheard(f *testing.F) *Doors {
+	chat, err := NewChat(Options{BotToken: "xoxb-test", APIURL: "http://127.0.0.1:1/api/"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	d, err := New(Doors{Bot: bot.New(bot.Bot{Policy: policy.Default(), Store: store.NewMem(), Chat: chat}), Chat: chat})
+	if err != nil {
+		f.Fatal(err)
+	}
+	return d
 }
 
 // heard counts the deliveries of one kind that were acknowledged.

@@ -29,8 +29,7 @@ type parts struct {
 	signed []string // signing secrets; none for no HTTP door
 	log    *slog.Logger
 
-	pace  time.Duration // between messages in a channel; 0 for Slack's own
-	burst int
+	unlimited bool // the workspace has no limit on how fast it is written to
 }
 
 // assembly is a bot put together, with its store open.
@@ -55,7 +54,7 @@ func assemble(p parts) (*assembly, error) {
 		return nil, err
 	}
 	a := &assembly{parts: p, store: st, chat: chat}
-	a.bot = bot.New(bot.Bot{Policy: p.policy, Store: st, Chat: chat, Log: p.log, Pace: p.pace, Burst: p.burst})
+	a.bot = bot.New(bot.Bot{Policy: p.policy, Store: st, Chat: chat, Log: p.log, Unlimited: p.unlimited})
 	a.doors, err = slackapp.New(slackapp.Doors{Bot: a.bot, Chat: chat, SigningSecrets: p.signed, Log: p.log})
 	if err != nil {
 		return nil, errors.Join(err, a.close())

@@ -146,7 +146,7 @@ func (p *program) demoParts(in demoInput) (out parts, forget func() error, err e
 		out.log = p.logger(s.Log)
 	}
 	// The workspace in the box has no limit on how fast a channel is written to.
-	out.pace, out.burst = time.Millisecond, 1000
+	out.unlimited = true
 	if in.store != "" {
 		out.path, err = storePath(in.store)
 		return out, forget, err

@@ -47,9 +47,9 @@ func TestBoltOutlivesItsProcess(t *testing.T) {
 
 func TestBoltDoesWhatMemDoes(t *testing.T) {
 	seed := time.Now().UnixNano()
-	for i := range int64(4) {
+	for i := range int64(3) {
 		path := filepath.Join(t.TempDir(), "rehome.db")
-		storetest.Compare(t, seed+i, 150, func(t *testing.T, was store.Store) store.Store {
+		storetest.Compare(t, seed+i, 100, func(t *testing.T, was store.Store) store.Store {
 			if was != nil {
 				if err := was.Close(); err != nil {
 					t.Fatal(err)

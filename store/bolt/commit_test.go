@@ -275,11 +275,15 @@ func TestAJournalThatWasRewrittenDoesNotAddUp(t *testing.T) {
 		"the first taken out": func(b *bbolt.Bucket) error { return b.Delete(number(1)) },
 	} {
 		s := openWith(t, Options{})
+		var all sync.WaitGroup
 		for i := range chunk + 10 {
-			if _, err := s.Apply(t.Context(), notes(fmt.Sprint(i), 10)); err != nil {
-				t.Fatal(err)
-			}
+			all.Go(func() {
+				if _, err := s.Apply(t.Context(), notes(fmt.Sprint(i), 10)); err != nil {
+					t.Error(err)
+				}
+			})
 		}
+		all.Wait()
 		if err := s.Verify(t.Context()); err != nil {
 			t.Fatalf("before: %v", err)
 		}
@@ -288,6 +292,35 @@ func TestAJournalThatWasRewrittenDoesNotAddUp(t *testing.T) {
 		}
 		if err := s.Verify(t.Context()); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "in journal") {
 			t.Errorf("%s: Verify = %v, want ErrDamaged in the journal", what, err)
+		}
+	}
+}
+
+func TestAnErrorAfterTheWriteStopsTheStoreAndARestartKnowsTheEvent(t *testing.T) {
+	s := openWith(t, Options{})
+	err := s.write(t.Context(), func(t *tx) error {
+		t.OnCommit(func() { panic("the last sync failed, but the disk had it all") })
+		_, err := t.apply(notes("e", 10))
+		return err
+	})
+	if !errors.Is(err, store.ErrUncertain) {
+		t.Fatalf("the write = %v, want ErrUncertain", err)
+	}
+	// The disk would take it, but what is in memory may not be what is there.
+	if _, err := s.Apply(t.Context(), notes("next", 10)); !errors.Is(err, store.ErrUncertain) {
+		t.Errorf("the next Apply = %v, want ErrUncertain", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(s.path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = again.Close() }()
+	for event, fresh := range map[string]bool{"e": false, "next": true} {
+		if got, err := again.Apply(t.Context(), notes(event, 10)); err != nil || got.Fresh != fresh {
+			t.Errorf("%s after the restart: fresh %v, %v; want %v", event, got.Fresh, err, fresh)
 		}
 	}
 }

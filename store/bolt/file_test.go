@@ -200,6 +200,77 @@ func TestWhatIsNoWholeStoreIsRefused(t *testing.T) {
 	}
 }
 
+// usedPages is how many pages of the file bbolt has ever used; the rest is room
+// to grow.
+func usedPages(t *testing.T, path string) int {
+	t.Helper()
+	pages := 0
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.View(func(t *bbolt.Tx) error {
+		pages = int(t.Size()) / os.Getpagesize()
+		return nil
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return pages
+}
+
+func TestAFileCutAtAnyPageIsRefused(t *testing.T) {
+	path, whole := filled(t)
+	pages := usedPages(t, path)
+	for keep := range pages {
+		if err := os.WriteFile(path, whole[:keep*os.Getpagesize()], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := bolt.Open(path, forTests); !errors.Is(err, bolt.ErrDamaged) {
+			if err == nil {
+				_ = s.Close()
+			}
+			t.Errorf("Open of %d of %d pages = %v, want ErrDamaged", keep, pages, err)
+		}
+	}
+}
+
+func TestAPageThatIsZeroedIsFoundAtOnceUnlessNothingUsesIt(t *testing.T) {
+	path, whole := filled(t)
+	page := os.Getpagesize()
+	refused := 0
+	for n := 2; n < usedPages(t, path); n++ {
+		zeroed := bytes.Clone(whole)
+		clear(zeroed[n*page : (n+1)*page])
+		if err := os.WriteFile(path, zeroed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := bolt.Open(path, forTests)
+		if err != nil {
+			refused++
+			if !errors.Is(err, bolt.ErrDamaged) {
+				t.Errorf("page %d: Open = %v, want ErrDamaged", n, err)
+			}
+		} else {
+			if err := s.Verify(t.Context()); err != nil {
+				t.Errorf("page %d was opened and is damaged: %v", n, err)
+			}
+			if seen := bolt.SeenKeys(s); seen != 40 {
+				t.Errorf("page %d was opened with %d of 40 event keys", n, seen)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := os.WriteFile(path, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if refused < 9 {
+		t.Errorf("%d zeroed pages were found, want at least one for each bucket", refused)
+	}
+}
+
 func TestAnEmptyFileIsNeverTakenForANewStore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rehome.db")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {

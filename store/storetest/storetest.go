@@ -577,9 +577,11 @@ func refusedOutcome(t *testing.T, s store.Store) {
 
 func listing(t *testing.T, s store.Store) {
 	const count = 600 // more than any reasonable chunk
+	var all sync.WaitGroup
 	for i := range count {
-		opens(t, s, fmt.Sprint(i))
+		all.Go(func() { opens(t, s, fmt.Sprint(i)) })
 	}
+	all.Wait()
 	n := 0
 	err := s.List(t.Context(), func(c conversation.Conversation) bool {
 		n++

@@ -329,6 +329,7 @@ function swap(old, fresh, flash) {
 
 function continues(previous, message) {
   if (!previous || previous.subtype === "channel_join" || message.subtype === "channel_join") return false;
+  if (message.blocks?.[0]?.type === "header") return false; // a card of its own
   const same = (previous.user ?? previous.bot_id) === (message.user ?? message.bot_id) && previous.username === message.username;
   const soon = Number.parseFloat(message.ts) - Number.parseFloat(previous.ts) < GROUP_SECONDS;
   return same && soon && Boolean(previous.is_ephemeral) === Boolean(message.is_ephemeral);
