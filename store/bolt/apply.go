@@ -170,7 +170,7 @@ func (t *tx) begin(id uint64, at time.Time) error {
 	if err != nil || !waits {
 		return err
 	}
-	d.MaybeSent = at
+	d.MaybeSent = stampOf(at)
 	return t.putDelivery(inDeliveries, id, d)
 }
 
@@ -184,10 +184,10 @@ func (t *tx) settle(id uint64, o store.Outcome) error {
 		d.LastError = o.Error
 	}
 	if o.Unsent {
-		d.MaybeSent = time.Time{}
+		d.MaybeSent = 0
 	}
 	if !o.RetryAt.IsZero() {
-		d.Due = o.RetryAt
+		d.Due = stampOf(o.RetryAt)
 		return t.putDelivery(inDeliveries, id, d)
 	}
 	if o.Step != nil {
@@ -227,16 +227,16 @@ func (t *tx) advance(n uint64, was held, step store.Step, at time.Time, event st
 	if err != nil {
 		return next, err
 	}
-	body, err := held{newest: newest, is: next}.body()
+	text, err := json.Marshal(next)
 	if err != nil {
-		return next, err
+		return next, fmt.Errorf("conversation %s cannot be kept: %w", id, err)
 	}
 	moved, err := moves(was.is, next)
 	if err != nil {
 		return next, err
 	}
 
-	if err := t.putHeld(n, body); err != nil {
+	if err := t.putHeld(n, newest, text); err != nil {
 		return next, err
 	}
 	if err := t.move(n, moved); err != nil {
@@ -299,7 +299,7 @@ func sort(n uint64, c conversation.Conversation, effects []conversation.Effect, 
 func (t *tx) entries(n, before uint64, records []conversation.Record, at time.Time, event string) (texts [][]byte, newest uint64, err error) {
 	seq := t.Bucket([]byte(inJournal)).Sequence()
 	for _, r := range records {
-		text, err := json.Marshal(entry{Conversation: n, Before: before, At: at, By: r.By.ID, Text: r.Text, Event: event})
+		text, err := json.Marshal(entry{Conversation: n, Before: before, At: stampOf(at), By: r.By.ID, Text: r.Text, Event: event})
 		if err != nil {
 			return nil, 0, fmt.Errorf("the journal of %s cannot be kept: %w", idOf(n), err)
 		}
@@ -322,7 +322,7 @@ const maxThreadKey = 1024
 
 // moves returns what a conversation left and took.
 func moves(was, is conversation.Conversation) (moved, error) {
-	had, has := roots(was), roots(is)
+	had, has := roots(was), roots(is) // nil is none
 	var m moved
 	for key := range had {
 		if !has[key] {
@@ -352,9 +352,12 @@ func moves(was, is conversation.Conversation) (moved, error) {
 }
 
 func roots(c conversation.Conversation) map[string]bool {
-	at := map[string]bool{}
+	var at map[string]bool
 	for _, t := range c.Threads {
 		if ts := t.RootTS(); ts != "" {
+			if at == nil {
+				at = map[string]bool{}
+			}
 			at[string(threadKey(t.Channel, ts))] = true
 		}
 	}
@@ -408,7 +411,7 @@ func (t *tx) remember(key, value string) error {
 
 // quarantine keeps a record aside.
 func (t *tx) quarantine(q store.Quarantined) error {
-	text, err := json.Marshal(quarantined{At: q.At, Source: q.Source, Why: q.Why, Body: q.Body})
+	text, err := json.Marshal(quarantined{At: stampOf(q.At), Source: q.Source, Why: q.Why, Body: q.Body})
 	if err != nil {
 		return fmt.Errorf("a record from %s cannot be kept aside: %w", q.Source, err)
 	}
@@ -452,7 +455,7 @@ func (t *tx) append(text []byte) error {
 		}
 		before = body[:hashSize]
 	}
-	return t.put(inJournal, number(seq), append(chain(before, seq, text), text...))
+	return t.put(inJournal, number(seq), chain(before, seq, text), text)
 }
 
 // see keeps an event's key.
@@ -501,21 +504,22 @@ func first(b *bbolt.Bucket) (*bbolt.Cursor, []byte) {
 // held returns conversation n, or store.ErrNotFound.
 func (t *tx) held(n uint64) (held, error) { return getHeld(t.Tx, n) }
 
-func (t *tx) putHeld(n uint64, body []byte) error {
+// putHeld puts a conversation, whose newest journal entry has that number.
+func (t *tx) putHeld(n, newest uint64, text []byte) error {
 	if b := t.Bucket([]byte(inConversations)); n > b.Sequence() {
 		t.touched = true
 		if err := b.SetSequence(n); err != nil {
 			return err
 		}
 	}
-	return t.put(inConversations, number(n), body)
+	return t.put(inConversations, number(n), number(newest), text)
 }
 
 func (t *tx) putDelivery(bucket string, id uint64, d delivery) error {
 	if bucket == inDeliveries {
-		t.changes = append(t.changes, change{line: d.Line, waiting: waiting{id: id, due: d.Due, channel: d.Channel}})
+		t.changes = append(t.changes, change{line: d.Line, waiting: waiting{id: id, due: d.Due.time(), channel: d.Channel}})
 	}
-	text, err := json.Marshal(d)
+	text, err := d.text()
 	if err != nil {
 		return err
 	}
@@ -532,14 +536,14 @@ func (t *tx) next(bucket string) (uint64, error) {
 // grow, since nothing is ever put in between.
 const fill = .9
 
-func (t *tx) put(bucket string, key, body []byte) error {
+func (t *tx) put(bucket string, key []byte, body ...[]byte) error {
 	t.touched = true
 	b := t.Bucket([]byte(bucket))
 	switch bucket {
 	case inConversations, inJournal, inDeliveries, inSeenByAge, inQuarantined:
 		b.FillPercent = fill
 	}
-	return b.Put(key, seal(bucket, key, body))
+	return b.Put(key, seal(bucket, key, body...))
 }
 
 func (t *tx) delete(bucket string, key []byte) error {

@@ -267,7 +267,7 @@ func (s *Store) readLines() error {
 			if err != nil {
 				return err
 			}
-			s.lines.set(d.Line, waiting{binary.BigEndian.Uint64(key), d.Due, d.Channel})
+			s.lines.set(d.Line, waiting{binary.BigEndian.Uint64(key), d.Due.time(), d.Channel})
 			return nil
 		})
 	})

@@ -3,6 +3,7 @@ package bolt
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"strconv"
@@ -25,10 +26,17 @@ const (
 	recordHeader  = 5
 )
 
-func seal(bucket string, key, body []byte) []byte {
-	record := make([]byte, recordHeader, recordHeader+len(body))
+// seal makes a record of a body, which may come in parts.
+func seal(bucket string, key []byte, body ...[]byte) []byte {
+	size := recordHeader
+	for _, part := range body {
+		size += len(part)
+	}
+	record := make([]byte, recordHeader, size)
 	record[0] = recordVersion
-	record = append(record, body...)
+	for _, part := range body {
+		record = append(record, part...)
+	}
 	binary.BigEndian.PutUint32(record[1:], checksum(bucket, key, record))
 	return record
 }
@@ -109,19 +117,40 @@ func appKey(appID string, n ...uint64) []byte {
 // The stored forms. What is kept is not what is passed around: a renamed field
 // or type over there must not change what is read back here.
 
+// A stamp is a time as it is kept: nanoseconds since 1970, 0 for none. Text
+// costs as much as all the rest of a delivery; schema 1 had it, and it is still
+// read.
+type stamp int64
+
+func stampOf(t time.Time) stamp {
+	if t.IsZero() {
+		return 0
+	}
+	return stamp(t.UnixNano())
+}
+
+func (s stamp) time() time.Time {
+	if s == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(s)).UTC()
+}
+
+func (s *stamp) UnmarshalJSON(text []byte) error {
+	if len(text) > 0 && text[0] != '"' {
+		return json.Unmarshal(text, (*int64)(s))
+	}
+	var t time.Time
+	err := json.Unmarshal(text, &t)
+	*s = stampOf(t)
+	return err
+}
+
 // held is a conversation as it is kept: the number of its newest journal entry,
 // 8 bytes, then itself as JSON.
 type held struct {
 	newest uint64
 	is     conversation.Conversation
-}
-
-func (h held) body() ([]byte, error) {
-	text, err := json.Marshal(h.is)
-	if err != nil {
-		return nil, fmt.Errorf("conversation %s cannot be kept: %w", h.is.ID, err)
-	}
-	return append(number(h.newest), text...), nil
 }
 
 func readHeld(key, body []byte) (held, error) {
@@ -137,17 +166,17 @@ func readHeld(key, body []byte) (held, error) {
 
 // delivery is a store.Delivery as it is kept, under its id.
 type delivery struct {
-	Conversation uint64          `json:"conversation"`
-	Line         string          `json:"line"`
-	Kind         string          `json:"kind"`
-	Effect       json.RawMessage `json:"effect"`
-	Created      time.Time       `json:"created"`
-	Due          time.Time       `json:"due"`
-	Attempts     int             `json:"attempts,omitempty"`
-	LastError    string          `json:"lastError,omitempty"`
-	MaybeSent    time.Time       `json:"maybeSent,omitzero"`
-	Channel      string          `json:"channel,omitempty"`
-	Abandoned    bool            `json:"abandoned,omitempty"`
+	Conversation uint64 `json:"conversation"`
+	Line         string `json:"line"`
+	Kind         string `json:"kind"`
+	Effect       any    `json:"effect"` // a conversation.Effect, or the *json.RawMessage it was read as
+	Created      stamp  `json:"created"`
+	Due          stamp  `json:"due"`
+	Attempts     int    `json:"attempts,omitempty"`
+	LastError    string `json:"lastError,omitempty"`
+	MaybeSent    stamp  `json:"maybeSent,omitzero"`
+	Channel      string `json:"channel,omitempty"`
+	Abandoned    bool   `json:"abandoned,omitempty"`
 }
 
 // The kinds of effects that are delivered, as they stand in the file.
@@ -162,7 +191,7 @@ const (
 // newDelivery makes a delivery of an effect that conversation n had, which is
 // now c.
 func newDelivery(n uint64, c conversation.Conversation, e conversation.Effect, at time.Time) (delivery, error) {
-	d := delivery{Conversation: n, Line: store.LineOf(c.ID, e), Channel: store.ChannelOf(c, e), Created: at, Due: at}
+	d := delivery{Conversation: n, Effect: e, Line: store.LineOf(c.ID, e), Channel: store.ChannelOf(c, e), Created: stampOf(at), Due: stampOf(at)}
 	switch e.(type) {
 	case conversation.Show:
 		d.Kind = kindShow
@@ -177,14 +206,19 @@ func newDelivery(n uint64, c conversation.Conversation, e conversation.Effect, a
 	default:
 		return d, fmt.Errorf("an effect of type %T cannot be delivered", e)
 	}
-	var err error
-	if d.Effect, err = json.Marshal(e); err != nil {
-		return d, fmt.Errorf("effect %s cannot be kept: %w", d.Kind, err)
-	}
 	return d, nil
 }
 
+func (d delivery) text() ([]byte, error) {
+	text, err := json.Marshal(d)
+	if err != nil {
+		return nil, fmt.Errorf("a delivery (%s) of %s cannot be kept: %w", d.Kind, idOf(d.Conversation), err)
+	}
+	return text, nil
+}
+
 func readDelivery(bucket string, key, body []byte) (d delivery, err error) {
+	d.Effect = new(json.RawMessage)
 	if err := json.Unmarshal(body, &d); err != nil {
 		return d, damaged(bucket, key, err.Error())
 	}
@@ -195,8 +229,8 @@ func readDelivery(bucket string, key, body []byte) (d delivery, err error) {
 func (d delivery) passed(bucket string, key []byte) (store.Delivery, error) {
 	out := store.Delivery{
 		ID: binary.BigEndian.Uint64(key), Conversation: idOf(d.Conversation), Line: d.Line,
-		Created: d.Created, Due: d.Due, Attempts: d.Attempts, LastError: d.LastError,
-		MaybeSent: d.MaybeSent, Channel: d.Channel, Abandoned: d.Abandoned,
+		Created: d.Created.time(), Due: d.Due.time(), Attempts: d.Attempts, LastError: d.LastError,
+		MaybeSent: d.MaybeSent.time(), Channel: d.Channel, Abandoned: d.Abandoned,
 	}
 	var err error
 	switch d.Kind {
@@ -219,21 +253,25 @@ func (d delivery) passed(bucket string, key []byte) (store.Delivery, error) {
 	return out, nil
 }
 
-func effect[E conversation.Effect](text []byte) (conversation.Effect, error) {
+func effect[E conversation.Effect](read any) (conversation.Effect, error) {
 	var e E
-	err := json.Unmarshal(text, &e)
+	text, ok := read.(*json.RawMessage)
+	if !ok {
+		return nil, errors.New("it has no effect") // null takes the pointer away
+	}
+	err := json.Unmarshal(*text, &e)
 	return e, err
 }
 
 // entry is a journal entry as it is kept, under its number: the hash that chains
 // it to the one before, 32 bytes, then itself as JSON.
 type entry struct {
-	Conversation uint64    `json:"conversation"`
-	Before       uint64    `json:"before,omitempty"` // number of the same conversation's entry before this one
-	At           time.Time `json:"at"`
-	By           string    `json:"by,omitempty"`
-	Text         string    `json:"text"`
-	Event        string    `json:"event"`
+	Conversation uint64 `json:"conversation"`
+	Before       uint64 `json:"before,omitempty"` // number of the same conversation's entry before this one
+	At           stamp  `json:"at"`
+	By           string `json:"by,omitempty"`
+	Text         string `json:"text"`
+	Event        string `json:"event"`
 }
 
 func readEntry(key, body []byte) (e entry, err error) {
@@ -247,15 +285,15 @@ func readEntry(key, body []byte) (e entry, err error) {
 }
 
 func (e entry) passed(seq uint64) store.Entry {
-	return store.Entry{Seq: seq, At: e.At, Conversation: idOf(e.Conversation), By: e.By, Text: e.Text, Event: e.Event}
+	return store.Entry{Seq: seq, At: e.At.time(), Conversation: idOf(e.Conversation), By: e.By, Text: e.Text, Event: e.Event}
 }
 
 // quarantined is a store.Quarantined as it is kept, under its id.
 type quarantined struct {
-	At     time.Time `json:"at"`
-	Source string    `json:"source"`
-	Why    string    `json:"why"`
-	Body   []byte    `json:"body"`
+	At     stamp  `json:"at"`
+	Source string `json:"source"`
+	Why    string `json:"why"`
+	Body   []byte `json:"body"`
 }
 
 func readQuarantined(key, body []byte) (store.Quarantined, error) {
@@ -263,5 +301,5 @@ func readQuarantined(key, body []byte) (store.Quarantined, error) {
 	if err := json.Unmarshal(body, &q); err != nil {
 		return store.Quarantined{}, damaged(inQuarantined, key, err.Error())
 	}
-	return store.Quarantined{ID: binary.BigEndian.Uint64(key), At: q.At, Source: q.Source, Why: q.Why, Body: q.Body}, nil
+	return store.Quarantined{ID: binary.BigEndian.Uint64(key), At: q.At.time(), Source: q.Source, Why: q.Why, Body: q.Body}, nil
 }
