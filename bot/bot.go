@@ -131,7 +131,8 @@ type Alert struct {
 
 // TakeIn takes alerts in, and what goes with them into or out of quarantine, in
 // one transaction. A finding that is known is not opened again: its
-// conversation hears what the feed says now.
+// conversation hears what the feed says now. One that is over before it was
+// heard of opens nothing, and its Applied has no conversation.
 func (b *Bot) TakeIn(ctx context.Context, with store.Batch, alerts ...Alert) ([]store.Applied, error) {
 	now := b.Now()
 	for _, a := range alerts {
@@ -143,6 +144,7 @@ func (b *Bot) TakeIn(ctx context.Context, with store.Batch, alerts ...Alert) ([]
 		}
 		o.Lookup = b.People != nil && (appID != "" || o.Violation.Owner != policy.Owner{} || o.Violation.Service != policy.Service{})
 		in := store.Input{Event: a.Key, Finding: a.Finding, At: now, Step: b.step(o, now)}
+		in.Known = o.Violation.Over()
 		if a.Finding != "" {
 			in.Again = b.step(conversation.Seen{Violation: o.Violation, Facts: o.Facts}, now)
 		}

@@ -27,6 +27,11 @@ type Violation struct {
 	Handoff  Handoff       `json:"handoff,omitzero"`
 }
 
+// Over reports whether the source says that nothing is to be done any more.
+func (v Violation) Over() bool {
+	return v.Status == "resolved" || v.Status == "dismissed" || v.Status == "exempted"
+}
+
 // ViolationFrom names the system that found a violation.
 type ViolationFrom struct {
 	System string `json:"system,omitempty"` // s360, entra-recommendation, …, slack, other

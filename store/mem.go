@@ -143,7 +143,7 @@ func (m *memory) apply(in Input) (Applied, error) {
 	case in.Conversation != "":
 		old, err = m.get(in.Conversation)
 	}
-	if err != nil {
+	if err != nil || in.Known && !again {
 		return Applied{}, err
 	}
 	if step == nil {

@@ -122,6 +122,7 @@ type Input struct {
 	At           time.Time // when it happened, by the clock that Due is asked with
 	Step         Step
 	Again        Step // when the finding is known and the event is not: applied to its conversation
+	Known        bool // when opening: a finding that is not known opens nothing, and nothing is written
 }
 
 // Batch is what ApplyAll takes.

@@ -16,11 +16,29 @@ import (
 
 // reading collects what is found while a record is read.
 type reading struct {
-	faults []Fault
-	notes  []string
+	faults  []Fault
+	leftOut []Fault
+	notes   []Fault
+	ignored []Fault
 }
 
-func (r *reading) note(at, message string) { r.notes = append(r.notes, at+" "+message) }
+// most is how many things are said of one record; nobody reads more.
+const most = 50
+
+func say(said *[]Fault, at, message string) {
+	if len(*said) < most {
+		*said = append(*said, Fault{at, message})
+	}
+}
+
+// leave says that something was left out.
+func (r *reading) leave(at, message string) { say(&r.leftOut, at, message) }
+
+// note says how something was read.
+func (r *reading) note(at, message string) { say(&r.notes, at, message) }
+
+// ignore says why something is no violation.
+func (r *reading) ignore(at, message string) { say(&r.ignored, at, message) }
 
 // fields reads the members of one object. Each method returns the zero value
 // for a member that is absent, null or empty, and for one that is wrong, which
@@ -32,7 +50,7 @@ type fields struct {
 }
 
 func (f fields) fault(name, message string) {
-	f.faults = append(f.faults, Fault{f.path(name), message})
+	say(&f.faults, f.path(name), message)
 }
 
 // path is the name as it was sent, after the path of the object.
@@ -47,6 +65,12 @@ func (f fields) path(name string) string {
 }
 
 func (f fields) has(name string) bool { return f.o[fold(name)].value != nil }
+
+// holds reports whether a member is an object that has the inner one.
+func (f fields) holds(name, inner string) bool {
+	o, _ := f.o[fold(name)].value.(object)
+	return o[fold(inner)].value != nil
+}
 
 // need faults each name that has no value.
 func (f fields) need(names ...string) {
@@ -83,7 +107,7 @@ const (
 func (f fields) text(name string) string {
 	s := f.raw(name)
 	if utf8.RuneCountInString(s) > maxText {
-		f.note(f.path(name), fmt.Sprintf("was longer than %d characters and was cut", maxText))
+		f.leave(f.path(name), fmt.Sprintf("was longer than %d characters and was cut", maxText))
 		s = cut(s, maxText)
 	}
 	return s
@@ -246,7 +270,7 @@ func (f fields) address(name string) string {
 	}
 	u, err := url.Parse(s)
 	if err != nil || len(s) > maxURL || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || u.User != nil {
-		f.note(f.path(name), "is not a plain http or https address and was left out")
+		f.leave(f.path(name), "is not a plain http or https address and was left out")
 		return ""
 	}
 	return s

@@ -120,6 +120,9 @@ func parseArray(d *json.Decoder, at string, depth int) ([]any, error) {
 // in errors, so they are kept short and on one line.
 func join(at, name string) string {
 	name = cut(oneLine(name), 60)
+	if strings.Contains(name, "PRIVATE KEY") {
+		name = "[a private key]"
+	}
 	if at == "" {
 		return name
 	}

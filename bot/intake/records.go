@@ -14,7 +14,9 @@ import (
 type Record struct {
 	Index int    // from 0
 	Line  int    // the line it begins on, from 1
-	Raw   []byte // the caller's to keep; nil when the record comes with an error
+	Raw   []byte // the caller's to keep; with an error, what there is of it or the beginning of that
+
+	columns map[string]string // of a CSV file: path → the column that fills it
 }
 
 // Records yields the records of r in order: the lines of NDJSON, the elements of
@@ -105,8 +107,8 @@ func (s *scanner) lines(yield func(Record, error) bool) {
 func (s *scanner) readLine() (line []byte, tooLong bool, err error) {
 	for {
 		part, err := s.r.ReadSlice('\n')
-		if len(line)+len(part) > MaxRecord+1 {
-			line, tooLong = nil, true
+		if !tooLong && len(line)+len(part) > MaxRecord+1 {
+			line, tooLong = begin(append(line, part...)), true
 		}
 		if !tooLong {
 			line = append(line, part...)
@@ -168,6 +170,7 @@ func (s *scanner) value(yield func(Record, error) bool) bool {
 			return s.give(yield, rec, raw, tooLong)
 		}
 		if err != nil {
+			rec.Raw = raw
 			yield(rec, cutOff(err, "the record is not closed before the file ends; the file was cut off, get it again whole"))
 			return false
 		}
@@ -179,7 +182,7 @@ func (s *scanner) value(yield func(Record, error) bool) bool {
 			s.line++
 		}
 		if len(raw) == MaxRecord {
-			raw, tooLong = nil, true
+			raw, tooLong = begin(raw), true
 		}
 		if !tooLong {
 			raw = append(raw, c)
@@ -221,11 +224,15 @@ func (n *nesting) closes(c byte) bool {
 
 func (s *scanner) give(yield func(Record, error) bool, rec Record, raw []byte, tooLong bool) bool {
 	if tooLong || len(raw) > MaxRecord {
+		rec.Raw = begin(raw)
 		return yield(rec, malformed("", "the record is over 1 MiB; send one violation in each record"))
 	}
 	rec.Raw = trim(raw)
 	return yield(rec, nil)
 }
+
+// begin returns as much of a record as is kept of one that is too large.
+func begin(raw []byte) []byte { return bytes.Clone(raw[:min(len(raw), maxKept)]) }
 
 // trim takes off what JSON takes for white space, and nothing else.
 func trim(raw []byte) []byte { return bytes.Trim(raw, " \t\r\n") }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ func canonical(f fields) policy.Violation {
 	if f.has("source") {
 		source.need("system")
 	}
-	control, owner, service, fix := f.object("control"), f.object("owner"), f.object("service"), f.object("remediation")
+	control, service, fix := f.object("control"), f.object("service"), f.object("remediation")
 	return policy.Violation{
 		ID:       f.bounded("id", maxText),
 		Source:   policy.ViolationFrom{System: source.oneOf("system", systems...), URL: source.address("url")},
@@ -39,7 +40,8 @@ func canonical(f fields) policy.Violation {
 		Due:      f.time("dueDateTime"),
 		ETA:      f.time("etaDateTime"),
 		SLAState: f.oneOf("slaState", "OnTime", "OutOfSla", "Unknown"),
-		Owner:    policy.Owner{Alias: owner.text("alias"), Email: owner.text("email"), SlackUserID: slackUser(owner)},
+		Owner:    canonicalPerson(f.object("owner")),
+		Assignee: canonicalPerson(f.object("assignee")),
 		Service:  policy.Service{ID: service.text("id"), Name: service.text("name")},
 		App:      canonicalApp(f.object("app")),
 		Cred:     canonicalCredential(f.object("credential")),
@@ -48,21 +50,26 @@ func canonical(f fields) policy.Violation {
 	}
 }
 
+func canonicalPerson(f fields) policy.Owner {
+	return policy.Owner{Alias: f.text("alias"), Email: f.text("email"), SlackUserID: slackUser(f)}
+}
+
 func canonicalApp(f fields) policy.App {
 	return policy.App{
-		AppID:         f.guid("appId"),
-		ObjectID:      f.guid("objectId"),
-		DisplayName:   f.text("displayName"),
-		TenantID:      f.guid("tenantId"),
-		TenantName:    f.text("tenantName"),
-		OwnerOrg:      f.guid("appOwnerOrganizationId"),
-		Cloud:         f.text("cloud"),
-		Authority:     f.bounded("authority", maxURL),
-		Party:         f.oneOf("party", string(policy.FirstParty), string(policy.ThirdParty)),
-		SGOwnerTenant: f.text("sgOwnerTenant"),
-		SecretCount:   f.count("secretCount"),
-		CertCount:     f.count("certCount"),
-		SecretsOnly:   f.yes("secretsOnly"),
+		AppID:              f.guid("appId"),
+		ObjectID:           f.guid("objectId"),
+		ServicePrincipalID: f.guid("servicePrincipalObjectId"),
+		DisplayName:        f.text("displayName"),
+		TenantID:           f.guid("tenantId"),
+		TenantName:         f.text("tenantName"),
+		OwnerOrg:           f.guid("appOwnerOrganizationId"),
+		Cloud:              f.text("cloud"),
+		Authority:          f.bounded("authority", maxURL),
+		Party:              f.oneOf("party", string(policy.FirstParty), string(policy.ThirdParty)),
+		SGOwnerTenant:      f.text("sgOwnerTenant"),
+		SecretCount:        f.count("secretCount"),
+		CertCount:          f.count("certCount"),
+		SecretsOnly:        f.yes("secretsOnly"),
 	}
 }
 
@@ -126,39 +133,45 @@ var slackUserForm = regexp.MustCompile(`^[UW][A-Z0-9]{2,20}$`)
 func slackUser(f fields) string {
 	s := f.raw("slackUserId")
 	if s != "" && !slackUserForm.MatchString(s) {
-		f.note(f.path("slackUserId"), "is not a Slack user id (U…) and was left out")
+		f.leave(f.path("slackUserId"), "is not a Slack user id (U…) and was left out")
 		return ""
 	}
 	return s
 }
 
 // cloudEvent opens a CloudEvents 1.0 envelope in structured mode.
-func cloudEvent(f fields) Alert {
+func cloudEvent(f fields) []Alert {
 	f.need("id", "source", "type")
 	if v := f.raw("specversion"); v != "1.0" {
 		f.fault("specversion", "must be 1.0")
-		return Alert{}
+		return nil
 	}
 	if t := strings.ToLower(f.raw("datacontenttype")); t != "" && !strings.Contains(t, "json") {
 		f.fault("datacontenttype", "must be application/json")
-		return Alert{}
+		return nil
 	}
-	event := f.bounded("source", maxURL) + "#" + f.bounded("id", maxText)
-	kind := f.bounded("type", maxTitle)
+	event := digest(f.bounded("source", maxURL), f.bounded("id", maxText))
+	kind, at := f.bounded("type", maxTitle), f.time("time")
 	data := cloudEventData(f)
 	if data.o == nil {
-		return Alert{}
+		return nil
 	}
+	var alerts []Alert
 	if strings.HasPrefix(kind, keyVaultPrefix) {
-		return Alert{Shape: KeyVault, Event: event,
-			Violation: keyVault(data, kind, f.raw("source"), f.raw("id"), f.time("time"))}
+		alerts = f.only(KeyVault, keyVault(data, kind, f.raw("source"), f.raw("id"), at))
+	} else {
+		alerts = bare(data)
 	}
-	a := bare(data)
-	a.Event = event
-	if a.Violation.Detected.IsZero() {
-		a.Violation.Detected = f.time("time")
+	for i := range alerts {
+		alerts[i].Event = event
+		if i > 0 {
+			alerts[i].Event += "." + strconv.Itoa(i)
+		}
+		if alerts[i].Violation.Detected.IsZero() {
+			alerts[i].Violation.Detected = at
+		}
 	}
-	return a
+	return alerts
 }
 
 // cloudEventData returns the event's data, which may be JSON in base64.
@@ -189,7 +202,7 @@ func cloudEventData(f fields) fields {
 // those its public clients use, and more than one is tried where they differ.
 func s360(f fields) policy.Violation {
 	f.need("KpiActionItemId")
-	custom, dims := f.object("CustomDimensions"), f.object("S360Dimensions")
+	custom, dims := f.embedded("CustomDimensions"), f.embedded("S360Dimensions")
 	title := ""
 	for _, name := range []string{"Title", "ActionItemTitle", "KpiTitle"} {
 		if title == "" {
@@ -203,9 +216,12 @@ func s360(f fields) policy.Violation {
 	if cloud == "" {
 		cloud = dims.first("CloudType")
 	}
-	owner := dims.first("ActionOwnerAlias")
-	if owner == "" {
-		owner = f.first("DelegatedAssignedTo", "AssignedTo")
+	owner, assignee := dims.first("ActionOwnerAlias"), f.first("DelegatedAssignedTo", "AssignedTo")
+	switch {
+	case owner == "":
+		owner, assignee = assignee, ""
+	case strings.EqualFold(owner, assignee):
+		assignee = ""
 	}
 	return policy.Violation{
 		ID:       f.bounded("KpiActionItemId", maxText),
@@ -216,7 +232,8 @@ func s360(f fields) policy.Violation {
 		Due:      f.looseTime("CurrentDueDate"),
 		ETA:      f.looseTime("CurrentETA"),
 		SLAState: s360SLA(f),
-		Owner:    policy.Owner{Alias: owner},
+		Owner:    person(owner),
+		Assignee: person(assignee),
 		Service:  policy.Service{ID: f.text("TargetId"), Name: f.text("ServiceName")},
 		App: policy.App{
 			AppID:       custom.guid("AppId"),
@@ -231,6 +248,14 @@ func s360(f fields) policy.Violation {
 		},
 		Fix: policy.FixLinks{URL: f.address("URL"), WorkItemURL: dims.address("ADOWorkItemHTMLUrl")},
 	}
+}
+
+// person is whom a feed names in one text: a mail address, or else an alias.
+func person(name string) policy.Owner {
+	if strings.Contains(name, "@") {
+		return policy.Owner{Email: name}
+	}
+	return policy.Owner{Alias: name}
 }
 
 // s360SLA keeps the SLA state open: one public client says OnTime, another OnTrack.
@@ -263,6 +288,10 @@ func keyVaultEventGrid(f fields) policy.Violation {
 // keyVault reads the data of a Key Vault event. It names no app: that has to be
 // found by the certificate, or asked.
 func keyVault(f fields, kind, source, id string, at time.Time) policy.Violation {
+	if strings.HasSuffix(kind, "NewVersionCreated") || strings.HasSuffix(kind, "AccessPolicyChanged") {
+		f.ignore("", "a "+kind+" says that something was done, not that something is wrong; subscribe to CertificateNearExpiry and CertificateExpired")
+		return policy.Violation{}
+	}
 	f.need("Id")
 	v := policy.Violation{
 		ID:       strings.TrimPrefix(source+"/"+id, "/"),

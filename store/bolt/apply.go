@@ -111,7 +111,7 @@ func (t *tx) apply(in store.Input) (store.Applied, error) {
 		return store.Applied{Conversation: was.is}, err
 	}
 	n, was, again, err := t.target(in)
-	if err != nil {
+	if err != nil || in.Known && !again {
 		return store.Applied{}, err
 	}
 	step := in.Step

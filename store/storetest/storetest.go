@@ -34,6 +34,7 @@ func Run(t *testing.T, open Open) {
 		"conversations are numbered in the order they open":     numbered,
 		"an event is applied once":                              appliedOnce,
 		"a finding opens one conversation":                      oneFinding,
+		"what must be known opens nothing":                       onlyKnown,
 		"an event for an unknown conversation is refused":       unknownConversation,
 		"an input without a key or a step is refused":           refusedInput,
 		"a step sees the state the step before left":            stepsFollow,
@@ -231,6 +232,18 @@ func oneFinding(t *testing.T, s store.Store) {
 	// Nothing of the known finding's event was kept, its key neither.
 	again.Finding = ""
 	applies(t, s, again)
+}
+
+func onlyKnown(t *testing.T, s store.Store) {
+	over := store.Input{Event: "a1", Finding: "s360/77", At: noon, Known: true, Step: does(conversation.Asking, show(0, "root")), Again: does(conversation.Closed)}
+	if got, err := s.Apply(t.Context(), over); err != nil || got.Fresh || got.Conversation.ID != "" {
+		t.Fatalf("a finding nobody knew = %+v, %v; want nothing", got, err)
+	}
+	first := applies(t, s, store.Input{Event: "a2", Finding: "s360/77", At: noon, Step: does(conversation.Asking)})
+	got, err := s.Apply(t.Context(), over) // its key was not kept
+	if err != nil || !got.Again || got.Conversation.ID != first.ID || got.Conversation.Status != conversation.Closed {
+		t.Errorf("the known finding = %+v, %v; want %s closed", got, err, first.ID)
+	}
 }
 
 func unknownConversation(t *testing.T, s store.Store) {

@@ -1,0 +1,201 @@
+package intake
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"rehome/bot"
+	"rehome/conversation"
+	"rehome/policy"
+)
+
+// An Intake makes conversations of records. All of its fields but Now are
+// required.
+type Intake struct {
+	Bot   Taker
+	Infer func(policy.Violation) policy.Facts                     // what follows from a violation
+	Route func(policy.Violation, policy.Facts) conversation.Place // where its conversation is held
+	Now   func() time.Time                                        // nil: time.Now
+}
+
+// Taker is the part of [bot.Bot] that an Intake needs.
+type Taker interface {
+	TakeIn(ctx context.Context, with bot.Batch, alerts ...bot.Alert) ([]bot.Applied, error)
+}
+
+// A Piece is a record, or the error there is instead of one, as [Records] and
+// [File.Records] yield them.
+type Piece struct {
+	Record
+	Err error
+}
+
+// Became says what became of a record.
+type Became struct {
+	Index, Line   int      // the record's
+	Opened        int      // conversations it opened
+	Updated       int      // findings that were known and hear something new
+	Known         int      // findings that were known as they are, or events that came before
+	Ignored       int      // what is no violation, or over and was never heard of
+	Quarantined   bool     // all of it or a part could not be read, and is kept
+	Conversations []string // RH-1 …, each once
+	Faults        []Fault  // what could not be read, and key material and other things that were left out
+	Notes         []Fault  // what was read in a way worth knowing
+}
+
+// Take takes records in, in one transaction: when it returns, what it says is
+// durable, and after an error nothing of it can be relied on, so that all of it
+// must be sent again. source says where a record came from, for whoever looks
+// at what is in quarantine.
+func (in *Intake) Take(ctx context.Context, source func(Record) string, pieces []Piece) ([]Became, error) {
+	t := taking{in: in, now: in.now()}
+	for _, p := range pieces {
+		got := p.reading()
+		t.add(Became{Index: p.Index, Line: p.Line}, got)
+		if len(got.Faults) > 0 {
+			t.batch.Quarantine = append(t.batch.Quarantine, bot.Quarantined{
+				At: t.now, Source: source(p.Record), Why: why(got.Faults), Body: got.Clean,
+			})
+		}
+	}
+	return t.commit(ctx)
+}
+
+// Reread reads again what is in quarantine, as after an update or a correction.
+// What can be read now is taken in and let go in the same transaction; the rest
+// stays. Became.Index is the place in kept.
+func (in *Intake) Reread(ctx context.Context, kept []bot.Quarantined) ([]Became, error) {
+	t := taking{in: in, now: in.now()}
+	for i, q := range kept {
+		got := Read(q.Body)
+		t.add(Became{Index: i}, got)
+		if len(got.Faults) == 0 {
+			t.batch.Release = append(t.batch.Release, q.ID)
+		}
+	}
+	return t.commit(ctx)
+}
+
+func (in *Intake) now() time.Time {
+	if in.Now == nil {
+		return time.Now()
+	}
+	return in.Now()
+}
+
+// reading reads a piece.
+func (p Piece) reading() Reading {
+	if p.Err == nil {
+		return Read(p.Raw).inColumns(p.columns)
+	}
+	return Reading{Faults: Faults(p.Err), Clean: kept(p.Raw, len(p.Raw) == maxKept)}
+}
+
+// inColumns names fields by the columns of the file they came from.
+func (r Reading) inColumns(columns map[string]string) Reading {
+	for _, said := range [][]Fault{r.Faults, r.LeftOut, r.Notes, r.Ignored} {
+		for i := range said {
+			if column := columns[said[i].Field]; column != "" {
+				said[i].Field = column
+			}
+		}
+	}
+	return r
+}
+
+// why says all that is wrong with a record in one line, of a length that can be
+// listed.
+func why(faults []Fault) string { return cut((&Malformed{Faults: faults}).Error(), maxText) }
+
+// taking is what one call of Take or Reread gathers.
+type taking struct {
+	in     *Intake
+	now    time.Time
+	batch  bot.Batch
+	became []Became
+	alerts []bot.Alert
+	of     []int // alerts[i] is of became[of[i]]
+}
+
+// add takes a reading up.
+func (t *taking) add(b Became, got Reading) {
+	b.Quarantined = len(got.Faults) > 0
+	b.Faults = slices.Concat(got.Faults, got.LeftOut)
+	b.Notes = slices.Concat(got.Notes, got.Ignored)
+	b.Ignored = len(got.Ignored)
+	for _, a := range got.Alerts {
+		facts := t.in.Infer(a.Violation)
+		t.alerts = append(t.alerts, bot.Alert{Key: a.keyAt(t.now), Finding: a.Finding(), Opened: conversation.Opened{
+			Violation: a.Violation, Facts: facts, In: t.in.Route(a.Violation, facts),
+		}})
+		t.of = append(t.of, len(t.became))
+	}
+	t.became = append(t.became, b)
+}
+
+// keyAt is the alert's key for when it came. A record that says neither when it
+// was observed nor which event it is was observed on the day it came: otherwise
+// a finding that was resolved and is found again, told in the same words as the
+// first time, would be taken for the first time.
+func (a Alert) keyAt(now time.Time) string {
+	if a.Event != "" || !a.Violation.Observed.IsZero() {
+		return a.Key()
+	}
+	return a.Key() + "/" + now.UTC().Format(time.DateOnly)
+}
+
+// commit takes in what was gathered and counts.
+func (t *taking) commit(ctx context.Context) ([]Became, error) {
+	if len(t.alerts)+len(t.batch.Quarantine)+len(t.batch.Release) == 0 {
+		return t.became, nil
+	}
+	applied, err := t.in.Bot.TakeIn(ctx, t.batch, t.alerts...)
+	if err != nil {
+		return nil, err
+	}
+	for i, a := range applied {
+		b := &t.became[t.of[i]]
+		switch {
+		case a.Conversation.ID == "":
+			b.Ignored++
+			b.Notes = append(b.Notes, Fault{"", "it is " + t.alerts[i].Opened.Violation.Status + " and no conversation is about it"})
+			continue
+		case a.Fresh && !a.Again:
+			b.Opened++
+		case a.Fresh:
+			b.Updated++
+		default:
+			b.Known++
+		}
+		if id := a.Conversation.ID; !slices.Contains(b.Conversations, id) {
+			b.Conversations = append(b.Conversations, id)
+		}
+	}
+	return t.became, nil
+}
+
+// String is one line for people: "RH-1 opened", "not understood: title is missing; add it".
+func (b Became) String() string {
+	var said []string
+	on := strings.Join(b.Conversations, ", ")
+	switch {
+	case b.Opened > 0:
+		said = append(said, on+" opened")
+	case b.Updated > 0:
+		said = append(said, on+" brought up to date")
+	case b.Known > 0:
+		said = append(said, on+" knows it")
+	case b.Ignored > 0 && !b.Quarantined:
+		said = append(said, "nothing to do")
+	}
+	if b.Quarantined {
+		said = append(said, "not understood, kept in quarantine")
+	}
+	line := strings.Join(said, "; ")
+	for _, f := range slices.Concat(b.Faults, b.Notes) {
+		line += "; " + f.String()
+	}
+	return line
+}
