@@ -1,6 +1,7 @@
 package entra
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	core "github.com/microsoftgraph/msgraph-sdk-go-core"
+	"github.com/microsoftgraph/msgraph-sdk-go/models/odataerrors"
 
 	"rehome/bot"
 	"rehome/bot/sandbox/graph"
@@ -174,11 +176,51 @@ func TestAPassingFaultIsNotSeen(t *testing.T) {
 				left--
 				return f
 			}))
-			if e := r.look(t, ledger); len(e.Owners) != 3 || len(e.Gaps) != 0 {
+			if e := r.look(t, ledger); len(e.Owners) != 4 || len(e.Gaps) != 0 {
 				t.Errorf("%+v: %+v", f, e)
 			}
 		})
 	}
+}
+
+// An application that may be there and could not be read is not an app without
+// owners: the service principal alone would make it look like one.
+func TestAnApplicationThatCouldNotBeReadIsAskedForLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := inside(t, nil)
+		r.g.Break(only("applications(", graph.Fault{Status: 503}))
+		if err := r.fails(t, ledger); err.Kind != bot.Busy {
+			t.Error(err)
+		}
+		r.g.Break(only("servicePrincipals(", graph.Fault{Status: 503}))
+		e := r.look(t, ledger)
+		if len(e.Owners) != 4 || len(e.Gaps) != 1 || e.Gaps[0] != (bot.Gap{What: "the service principal", Why: "503"}) {
+			t.Errorf("%+v", e)
+		}
+	})
+}
+
+// What the SDK does with answers nobody has thought of yet.
+func TestAPanicOrNothingFromTheSDKIsARefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := inside(t, nil)
+		for _, c := range []struct {
+			code string
+			get  func(context.Context) (page, error)
+		}{
+			{"unreadable", func(context.Context) (page, error) { panic("canary") }},
+			{"nothing", func(context.Context) (page, error) { return nil, nil }},
+			{"unreadable", func(context.Context) (page, error) { return nil, odataerrors.NewODataError() }},
+		} {
+			_, refused := ask(t.Context(), r.tenants[0], "", c.get)
+			if refused == nil || refused.kind != bot.Busy || refused.code != c.code || strings.Contains(refused.Error(), "canary") {
+				t.Errorf("%q: %v", c.code, refused)
+			}
+			if len(r.tenants[0].slots) != 0 {
+				t.Errorf("%q: a slot was kept", c.code)
+			}
+		}
+	})
 }
 
 // A challenge for claims is answered once with a new token.

@@ -96,7 +96,7 @@ func TestEachCredentialSignsIn(t *testing.T) {
 			continue
 		}
 		for range 3 {
-			if e := r.look(t, ledger); len(e.Owners) != 3 {
+			if e := r.look(t, ledger); len(e.Owners) != 4 {
 				t.Errorf("%s: %+v", c.kind, e)
 			}
 		}
@@ -128,7 +128,7 @@ func TestTheMachinesIdentitySignsIn(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(d.Close)
-		if e := (rig{d, g, nil}).look(t, ledger); len(e.Owners) != 3 {
+		if e := (rig{d, g, nil}).look(t, ledger); len(e.Owners) != 4 {
 			t.Errorf("%+v: %+v", c, e)
 		}
 	}

@@ -36,6 +36,7 @@ const (
 	okafor   = "11111111-0000-4000-8000-0000000000c2"
 	gone     = "11111111-0000-4000-8000-0000000000c3"
 	visitor  = "11111111-0000-4000-8000-0000000000c4"
+	invited  = "11111111-0000-4000-8000-0000000000c5"
 	team     = "11111111-0000-4000-8000-0000000000d1"
 	inner    = "11111111-0000-4000-8000-0000000000d2"
 	keyID    = "1b7e0d52-2f0c-4c7d-8a55-9d3b1c6e7f01"
@@ -52,7 +53,7 @@ var (
 func home() graph.Tenant {
 	return graph.Tenant{ID: pme, Name: "PME",
 		Applications: []graph.Application{
-			{ID: ledgerID, AppID: ledger, DisplayName: "Contoso Ledger Sync", Owners: []string{rivera, gone, visitor},
+			{ID: ledgerID, AppID: ledger, DisplayName: "Contoso Ledger Sync", Owners: []string{rivera, gone, visitor, invited},
 				Keys:      []graph.Key{{ID: keyID, DisplayName: "CN=ledger-sync", Thumbprint: sha1Print, Start: from, End: to}},
 				Secrets:   []graph.Secret{{ID: secretID, DisplayName: "deploy", Hint: "q8Q", Start: from, End: to}},
 				Federated: []graph.Federated{{ID: "11111111-0000-4000-8000-0000000000f1", Name: "main", Issuer: "https://token.example", Subject: "repo:contoso/ledger"}}},
@@ -67,9 +68,10 @@ func home() graph.Tenant {
 		},
 		Users: []graph.User{
 			{ID: rivera, DisplayName: "Robin Rivera", Mail: "rivera@contoso.example"},
+			{ID: invited, DisplayName: "Max Invited", Mail: "max@elsewhere.example", UPN: "max_elsewhere.example#EXT#@contoso.example"},
 			{ID: okafor, DisplayName: "Ada Okafor", Mail: "okafor@fabrikam.example"},
 			{ID: gone, DisplayName: "Kim Gone", Mail: "gone@contoso.example", Disabled: true},
-			{ID: visitor, DisplayName: "Lee Visitor", Mail: "lee@elsewhere.example", UPN: "lee_elsewhere.example#EXT#@contoso.example", Guest: true},
+			{ID: visitor, DisplayName: "Lee Visitor", Mail: "lee@elsewhere.example", Guest: true},
 		},
 		Groups: []graph.Group{
 			{ID: team, DisplayName: "Ledger team", Members: []string{rivera, inner, robot}},

@@ -28,7 +28,8 @@ func TestAnAppComesWithItsOwnersAndCredentials(t *testing.T) {
 		Owners: []bot.OwnerEntry{
 			{ID: rivera, Kind: bot.UserOwner, Name: "Robin Rivera", Mail: "rivera@contoso.example", UPN: "rivera@contoso.example"},
 			{ID: gone, Kind: bot.UserOwner, Name: "Kim Gone", Mail: "gone@contoso.example", UPN: "gone@contoso.example", Disabled: true},
-			{ID: visitor, Kind: bot.UserOwner, Name: "Lee Visitor", Mail: "lee@elsewhere.example", UPN: "lee_elsewhere.example#EXT#@contoso.example", Guest: true},
+			{ID: visitor, Kind: bot.UserOwner, Name: "Lee Visitor", Mail: "lee@elsewhere.example", UPN: "lee@elsewhere.example", Guest: true},
+			{ID: invited, Kind: bot.UserOwner, Name: "Max Invited", Mail: "max@elsewhere.example", UPN: "max_elsewhere.example#EXT#@contoso.example", Guest: true},
 		},
 		PrincipalOwners: []bot.OwnerEntry{{ID: okafor, Kind: bot.UserOwner, Name: "Ada Okafor", Mail: "okafor@fabrikam.example", UPN: "okafor@fabrikam.example"}},
 		Credentials: []bot.CredentialEntry{
@@ -84,7 +85,7 @@ func TestMissingPermissionsAreNamed(t *testing.T) {
 
 	r.g.Revoke(pme, graph.UserRead)
 	e := r.look(t, ledger)
-	if len(e.Owners) != 3 || e.Owners[0].ID != rivera || e.Owners[0].Kind != bot.UserOwner || e.Owners[0].Mail != "" || e.Owners[0].Hidden != "User.Read.All" {
+	if len(e.Owners) != 4 || e.Owners[0].ID != rivera || e.Owners[0].Kind != bot.UserOwner || e.Owners[0].Mail != "" || e.Owners[0].Hidden != "User.Read.All" {
 		t.Errorf("without User.Read.All: %+v", e.Owners)
 	}
 	r.g.Grant(pme, graph.UserRead)
@@ -281,7 +282,7 @@ func TestOwnersAreReadWithoutSelectWhereItIsRefused(t *testing.T) {
 		return graph.Fault{}
 	})
 	e := r.look(t, ledger)
-	if len(e.Owners) != 3 || e.Owners[0].Mail != "rivera@contoso.example" || !e.Owners[2].Guest || len(e.Gaps) != 0 {
+	if len(e.Owners) != 4 || e.Owners[0].Mail != "rivera@contoso.example" || !e.Owners[3].Guest || len(e.Gaps) != 0 {
 		t.Errorf("%+v", e)
 	}
 }
@@ -477,7 +478,7 @@ func TestKeyReadsArePacedAndOwnersComeAnyway(t *testing.T) {
 			gaps += len(e.Gaps)
 			owners += len(e.Owners)
 		}
-		if owners != 60 || gaps != 38 { // a burst of two, one look-up's
+		if owners != 80 || gaps != 38 { // a burst of two, one look-up's
 			t.Errorf("%d owners, %d gaps", owners, gaps)
 		}
 		reads := 0

@@ -27,6 +27,12 @@ type Doors struct {
 	// TeamID and AppID, when set, are the only ones served.
 	TeamID, AppID string
 
+	// AlertChannels are where other apps post alerts: a message there that bears a
+	// known title, or one of AlertLinks, is worked in its own thread.
+	AlertChannels []string
+	// AlertLinks are addresses, https://host/path, at or below which findings are.
+	AlertLinks []string
+
 	Log *slog.Logger // nil: discard
 
 	patience time.Duration // what a delivery may take until it is acknowledged

@@ -75,9 +75,20 @@ func Compare(t *testing.T, seed int64, rounds int, reopen func(t *testing.T, was
 			differ(t, what, wantErr == nil, err == nil)
 		case 17, 18:
 			refused := fmt.Sprint("C", r.Intn(3))
-			take := func(w store.Waiting) bool { return w.Channel != refused && !strings.HasPrefix(w.Line, "gather/") }
-			what = "took what does not go to " + refused
+			left, has := fmt.Sprint("C", r.Intn(3)), r.Intn(5)
+			room := has
+			take := func(w store.Waiting) store.Taking {
+				if w.Channel == left {
+					if room == 0 {
+						return store.LeaveChannel
+					}
+					room--
+				}
+				return takeIf(w.Channel != refused && !strings.HasPrefix(w.Line, "gather/"))
+			}
+			what = fmt.Sprintf("took what does not go to %s, and %d of %s", refused, has, left)
 			want, wantNext, wantErr := model.Due(t.Context(), now, take)
+			room = has
 			got, next, err := s.Due(t.Context(), now, take)
 			differ(t, what, want, got)
 			differ(t, "next", wantNext, next)

@@ -88,9 +88,9 @@ func taking(t *testing.T, s store.Store) {
 	settles(t, s, line(t, s, "RH-1/3")[0], store.Outcome{RetryAt: noon.Add(time.Minute)})
 
 	var asked []store.Waiting
-	ready, next, err := s.Due(t.Context(), noon, func(w store.Waiting) bool {
+	ready, next, err := s.Due(t.Context(), noon, func(w store.Waiting) store.Taking {
 		asked = append(asked, w)
-		return w.Channel == "C1"
+		return takeIf(w.Channel == "C1")
 	})
 	if err != nil || cards(ready) != "a c" || !next.Equal(noon.Add(time.Minute)) {
 		t.Errorf("taking what goes to C1: %q, next %s, %v; want a c, and the one put off", cards(ready), next, err)
@@ -105,14 +105,58 @@ func taking(t *testing.T, s store.Store) {
 		{Line: "RH-1/0", Channel: "C1"}, {Line: "RH-1/1", Channel: "C2"}, {Line: "RH-1/2", Channel: "C1"}, {Line: "RH-1/lookup"},
 	}, asked)
 
-	ready, next, err = s.Due(t.Context(), noon, func(store.Waiting) bool { return false })
+	ready, next, err = s.Due(t.Context(), noon, func(store.Waiting) store.Taking { return store.Leave })
 	if err != nil || len(ready) != 0 || !next.Equal(noon.Add(time.Minute)) {
 		t.Errorf("taking none: %q, next %s, %v", cards(ready), next, err)
 	}
+	asked = nil
+	ready, next, err = s.Due(t.Context(), noon, func(w store.Waiting) store.Taking {
+		asked = append(asked, w)
+		return store.LeaveChannel
+	})
+	if err != nil || len(ready) != 0 || len(asked) != 3 || !next.Equal(noon.Add(time.Minute)) {
+		t.Errorf("leaving every channel: %q, next %s, %v, after asking about %v; want each channel asked about once", cards(ready), next, err, asked)
+	}
 	settles(t, s, line(t, s, "RH-1/0")[0], store.Outcome{})
-	ready, _, err = s.Due(t.Context(), noon.Add(time.Hour), func(w store.Waiting) bool { return w.Line == "RH-1/0" || w.Channel == "C3" })
+	ready, _, err = s.Due(t.Context(), noon.Add(time.Hour), func(w store.Waiting) store.Taking {
+		return takeIf(w.Line == "RH-1/0" || w.Channel == "C3")
+	})
 	if err != nil || cards(ready) != "behind d" {
 		t.Errorf("taking by line and channel: %q, %v; want the new head, and the one put off", cards(ready), err)
+	}
+}
+
+func takeIf(is bool) store.Taking {
+	if is {
+		return store.Take
+	}
+	return store.Leave
+}
+
+// soonestFirst: what a channel has no place for waits for what was due before it.
+func soonestFirst(t *testing.T, s store.Store) {
+	applies(t, s, store.Input{Event: "a", At: noon, Step: inThreads([]string{"C1", "C1", "C1", "C1", "C2"},
+		show(0, "a"), show(1, "b"), show(2, "c"), show(3, "d"), show(4, "e"))})
+	settles(t, s, line(t, s, "RH-1/0")[0], store.Outcome{RetryAt: noon.Add(3 * time.Minute)})
+	settles(t, s, line(t, s, "RH-1/2")[0], store.Outcome{RetryAt: noon.Add(time.Minute)})
+	settles(t, s, line(t, s, "RH-1/3")[0], store.Outcome{RetryAt: noon.Add(2 * time.Minute)})
+	settles(t, s, line(t, s, "RH-1/4")[0], store.Outcome{RetryAt: noon.Add(9 * time.Minute)})
+	room := 2
+	take := func(store.Waiting) store.Taking {
+		if room == 0 {
+			return store.LeaveChannel
+		}
+		room--
+		return store.Take
+	}
+	ready, next, err := s.Due(t.Context(), noon.Add(5*time.Minute), take)
+	if err != nil || cards(ready) != "b c" || !next.Equal(noon.Add(9*time.Minute)) {
+		t.Errorf("taking two of C1: %q, next %s, %v; want b c, which were due before a and d, and when e will be", cards(ready), next, err)
+	}
+	room = 1
+	ready, next, err = s.Due(t.Context(), noon.Add(30*time.Second), take)
+	if err != nil || cards(ready) != "b" || !next.Equal(noon.Add(time.Minute)) {
+		t.Errorf("taking one of C1: %q, next %s, %v; want b, and when c will be", cards(ready), next, err)
 	}
 }
 

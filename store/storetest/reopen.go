@@ -48,7 +48,7 @@ func RunReopened(t *testing.T, fresh func(t *testing.T) (reopen Open)) {
 		if last := all[len(all)-1]; last.ID != 5 {
 			t.Errorf("the next delivery is %d, want 5", last.ID)
 		}
-		ready, _, err := s.Due(t.Context(), noon.Add(time.Hour), func(w store.Waiting) bool { return w.Channel == "C1" })
+		ready, _, err := s.Due(t.Context(), noon.Add(time.Hour), func(w store.Waiting) store.Taking { return takeIf(w.Channel == "C1") })
 		if err != nil || cards(ready) != "q1" {
 			t.Errorf("of channel C1 %q is due, %v; want q1", cards(ready), err)
 		}

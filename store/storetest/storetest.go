@@ -58,6 +58,7 @@ func Run(t *testing.T, open Open) {
 		"every effect that is delivered waits in its line":      everyEffect,
 		"a line is listed as it waits":                          lineListed,
 		"what is due is taken by line and channel":              taking,
+		"what was due first is taken first":                     soonestFirst,
 		"a delivery that was begun may have been carried out":   begun,
 		"deliveries are settled together, or none is":           settledTogether,
 		"values are remembered, recalled and forgotten":         recalling,
