@@ -38,6 +38,7 @@ type parts struct {
 	manners   bot.Manners
 	security  string   // channel that hears who could not be told
 	listened  []string // channels in which other apps' messages are alerts
+	links     []string // addresses that make a message an alert
 
 	unlimited bool // the workspace has no limit on how fast it is written to
 }
@@ -74,7 +75,7 @@ func assemble(p parts) (_ *assembly, err error) {
 		b.Directory = p.directory
 	}
 	a.bot = bot.New(b)
-	a.doors, err = slackapp.New(slackapp.Doors{Bot: a.bot, Chat: a.chat, SigningSecrets: p.signed, AlertChannels: p.listened, Log: p.log})
+	a.doors, err = slackapp.New(slackapp.Doors{Bot: a.bot, Chat: a.chat, SigningSecrets: p.signed, AlertChannels: p.listened, AlertLinks: p.links, Log: p.log})
 	if err != nil {
 		return nil, err
 	}

@@ -190,7 +190,7 @@ func (p *program) demoParts(in demoInput) (out parts, forget func() error, err e
 	// The workspace in the box has no limit on how fast a channel is written to,
 	// and nobody in it sleeps.
 	out.unlimited = true
-	out.manners = bot.Manners{Window: time.Second, Quiet: bot.Quiet{Off: true}}
+	out.manners = bot.Manners{Window: 500 * time.Millisecond, Quiet: bot.Quiet{Off: true}}
 	out.router = router{other: triage}
 	out.security = triage
 	if out.door, err = p.door(s); err != nil {

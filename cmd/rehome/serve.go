@@ -132,7 +132,7 @@ func (p *program) alertParts(s settings, out *parts) (err error) {
 		return err
 	}
 	out.ownership, out.manners = s.Owners.ownership(), s.Telling.manners()
-	out.security, out.listened = cmp.Or(s.SecurityChannel, s.Channel), s.AlertChannels
+	out.security, out.listened, out.links = cmp.Or(s.SecurityChannel, s.Channel), s.AlertChannels, s.AlertLinks
 	directories, err := p.directories(s)
 	if err != nil || len(directories) == 0 {
 		return err

@@ -36,6 +36,7 @@ type settings struct {
 	Routes          []policy.RouteRule `yaml:"routes"`
 	SecurityChannel string             `yaml:"securityChannel"`
 	AlertChannels   []string           `yaml:"alertChannels"`
+	AlertLinks      []string           `yaml:"alertLinks"`
 	Directories     []directoryEntry   `yaml:"directories"`
 	Owners          ownerSettings      `yaml:"owners"`
 	Telling         tellingSettings    `yaml:"telling"`
@@ -55,7 +56,7 @@ type tenantEntry struct {
 }
 
 const settingNames = "listen, store, channel, policy, log.format, log.level, tenants, " +
-	"intake, routes, securityChannel, alertChannels, directories, owners, telling"
+	"intake, routes, securityChannel, alertChannels, alertLinks, directories, owners, telling"
 
 // The defaults keep everything on this machine.
 const (

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"regexp"
 	"strconv"
@@ -87,6 +88,11 @@ func (s *settings) checkAlerts() error {
 	for i, id := range s.AlertChannels {
 		if err := checkChannel(fmt.Sprintf("alertChannels.%d", i), cmp.Or(id, "(empty)")); err != nil {
 			return err
+		}
+	}
+	for i, link := range s.AlertLinks {
+		if u, err := url.Parse(link); err != nil || u.Scheme != "https" || u.Host == "" {
+			return bad(fmt.Sprintf("alertLinks.%d", i), "%q is not an https address; write the one that findings are at or below, such as https://contoso.example/findings", link)
 		}
 	}
 	if err := policy.CheckRoutes(s.Routes); err != nil {
