@@ -235,7 +235,7 @@ func (d *Door) post(w http.ResponseWriter, r *http.Request) int {
 		return d.turnAway(w, r, caller, later(5*time.Second, "the alerts could not be written down", err))
 	}
 	a := answer(became)
-	if len(pieces) == 0 {
+	if len(trim(body)) == 0 {
 		a.Errors = append(a.Errors, Said{0, "", "the request holds no record; send one, or a list of them"})
 	}
 	d.Log.Info("alerts were taken in", "caller", caller, "accepted", a.Accepted, "duplicates", a.Duplicates,

@@ -25,7 +25,7 @@ var keyMembers = map[string]bool{
 var jwkMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
 // privateKey matches a PEM private key, also one whose end was cut off.
-var privateKey = regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|$)`)
+var privateKey = regexp.MustCompile(`(?s)-* ?BEGIN [A-Z0-9 ]*PRIVATE KEY.*?(END [A-Z0-9 ]*PRIVATE KEY ?-*|$)`)
 
 const (
 	leftOutKey = "looks like key material and was left out; it must never be in an alert"
@@ -110,7 +110,7 @@ func (r *reading) scrubValue(path string, v any) any {
 // scrubString also looks into JSON that is sent as a text (Sentinel does).
 func (r *reading) scrubString(path, s string) string {
 	clean := s
-	if strings.Contains(s, "PRIVATE KEY-----") {
+	if strings.Contains(s, "PRIVATE KEY") {
 		if clean = privateKey.ReplaceAllString(s, removed); clean != s {
 			r.leave(path, leftOutPEM)
 		}
@@ -166,7 +166,7 @@ func (r *reading) scrubBase64(path string, v any) any {
 // from the start of a private key to the end of the text it stands in, and
 // whatever follows a name that key material goes by.
 var (
-	textKey   = regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----[^"]*`)
+	textKey   = regexp.MustCompile(`(?s)-* ?BEGIN [A-Z0-9 ]*PRIVATE KEY[^"]*`)
 	textNamed = regexp.MustCompile(`(?is)("(?:` + names() + `)\\*"\s*:\s*)("(?:[^"\\]|\\.)*"?|\\"(?:[^"\\]|\\[^"])*(?:\\")?|[\[{].*|[^,}\]\s]+)`)
 	textLoose = regexp.MustCompile(`(?i)\b((?:` + names() + `)\s*[=:]\s*)([^\s,;"&}\]]+)`)
 )
