@@ -195,7 +195,7 @@ func appendAtoms(out []markup, s string) []markup {
 		out = append(out, " ")
 	}
 	for !within(s, maxAtom) {
-		head := string([]rune(s)[:maxAtom])
+		head := first(s, maxAtom)
 		if i := strings.LastIndex(head, " "); i > 0 {
 			head = head[:i+1]
 		}
@@ -247,8 +247,8 @@ func pack(atoms []markup, limit int) []string {
 
 // clean makes one line of s without anything invisible, single-spaced.
 func clean(s string) string {
-	s = tidy(s)
-	if strings.HasPrefix(s, " ") || strings.HasSuffix(s, " ") || strings.Contains(s, "  ") {
+	s = strings.Trim(tidy(s), " ")
+	if strings.Contains(s, "  ") {
 		return strings.Join(strings.Fields(s), " ")
 	}
 	return s
@@ -379,7 +379,17 @@ func cutWith(s string, limit int, mark string) string {
 		return s
 	}
 	keep := max(0, limit-utf8.RuneCountInString(mark))
-	return strings.TrimRight(string([]rune(s)[:keep]), " ") + mark
+	return strings.TrimRight(first(s, keep), " ") + mark
+}
+
+// first returns the first n characters of s, which has more.
+func first(s string, n int) string {
+	for i := range s {
+		if n--; n < 0 {
+			return s[:i]
+		}
+	}
+	return s
 }
 
 // within reports whether s has at most limit characters.
