@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -236,7 +237,7 @@ func (c Conversation) advice(n, part int) (Card, bool) {
 		a.Superseded = r.Superseded
 		return a, true
 	}
-	cutUp := parts(r.Decision)
+	cutUp := parts(r.Decision, part)
 	if part > len(cutUp) {
 		return nil, false // unreachable: Parts is the length of the same cut
 	}
@@ -270,21 +271,27 @@ func headline(d policy.Decision) string {
 // msg_too_long); escaping and addresses need the rest.
 const partLength = 2900
 
-// parts cuts a decision into the sections of each message. A section is never
-// cut, and steps stay in order.
-func parts(d policy.Decision) [][]Section {
+// parts cuts a decision into the sections of each message, of at most the first
+// few. A section is never cut, and steps stay in order.
+func parts(d policy.Decision, most int) [][]Section {
 	all := sections(d)
 	var out [][]Section
 	from, length := 0, 0
 	for i, s := range all {
 		n := s.length()
 		if i > from && length+n > partLength {
-			out, from, length = append(out, all[from:i:i]), i, 0
+			if out = append(out, all[from:i:i]); len(out) == most {
+				return out
+			}
+			from, length = i, 0
 		}
 		length += n
 	}
 	return append(out, all[from:])
 }
+
+// allParts is more than a decision is ever cut into.
+const allParts = math.MaxInt
 
 func (s Section) length() int {
 	n := utf8.RuneCountInString(s.Heading) + s.Text.Len()

@@ -312,11 +312,7 @@ const zeroWidth = "\u200b"
 // zero-width spaces: whether Slack takes one for a space or for a letter, the
 // character then stands where it cannot open or close anything.
 func neutral(s string) string {
-	if !strings.ContainsAny(s, "*_~`&<>:@") {
-		return s
-	}
 	var b strings.Builder
-	b.Grow(len(s) + 32)
 	from := 0 // what is before was written
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -343,10 +339,16 @@ func neutral(s string) string {
 			}
 		}
 		if as != "" {
+			if from == 0 {
+				b.Grow(len(s) + 32)
+			}
 			b.WriteString(s[from:i])
 			b.WriteString(as)
 			from = i + 1
 		}
+	}
+	if from == 0 {
+		return s // nearly always
 	}
 	b.WriteString(s[from:])
 	return b.String()
