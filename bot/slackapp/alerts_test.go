@@ -156,4 +156,3 @@ func TestWhereALinkLeads(t *testing.T) {
 		}
 	}
 }
-

@@ -17,14 +17,15 @@ import (
 // own buttons, in as few direct messages as Slack's limits allow. When it fails
 // half-way and is asked again soon, the messages that went out are not sent twice.
 func (c *Chat) Digest(ctx context.Context, to conversation.Person, list []bot.Listed) error {
-	links := c.linksTo(ctx, list)
-	pages := digestPages(to, list, links)
+	if len(list) == 0 {
+		return nil
+	}
+	pages := digestPages(to, list, c.linksTo(ctx, list))
 	for _, p := range pages {
-		options := quiet(p.words(), p.blocks...)
 		if c.digests.went(p.key) {
 			continue
 		}
-		if _, err := c.send(ctx, to.ID, false, options...); err != nil {
+		if _, err := c.send(ctx, to.ID, false, quiet(p.words(), p.blocks...)...); err != nil {
 			return err
 		}
 		c.digests.note(p.key)
@@ -60,8 +61,9 @@ func (c *Chat) linksTo(ctx context.Context, list []bot.Listed) map[string]string
 
 const (
 	linksWithin  = 5 * time.Second
-	digestLength = 60   // conversations on a digest; who has more needs a list, not messages
-	digestText   = 3600 // characters of one message's words, of maxTopLevel
+	digestLength = 60            // conversations on a digest; who has more needs a list, not messages
+	digestText   = 3500          // characters of one message's words, of maxTopLevel; the rest is its head and foot
+	digestBlocks = maxBlocks - 5 // likewise
 )
 
 // A digestPage is one message of a digest.
@@ -72,47 +74,21 @@ type digestPage struct {
 
 // digestPages is pure; the same list gives the same bytes.
 func digestPages(to conversation.Person, list []bot.Listed, links map[string]string) []*digestPage {
-	shown := byApp(list[:min(len(list), digestLength)])
-	var cuts [][]bot.Listed
-	var cur []bot.Listed
-	blocks, size := 0, 0
-	for i, l := range shown {
-		n, length := 2, lengthOf(digestLine(l, links[l.ID]))
-		if len(cur) == 0 || i > 0 && appOf(shown[i-1]) != appOf(l) {
-			n, length = n+1, length+lengthOf(digestApp(l))
+	shown := list[:min(len(list), digestLength)]
+	parts := digestParts(byApp(shown), links)
+	pages := make([]*digestPage, len(parts))
+	for n, part := range parts {
+		heading := "1 finding for you"
+		if len(list) != 1 {
+			heading = fmt.Sprintf("%d findings for you", len(list))
 		}
-		if len(cur) > 0 && (blocks+n > maxBlocks-5 || size+length > digestText) {
-			cuts, cur, blocks, size = append(cuts, cur), nil, 0, 0
-			n, length = 3, length+lengthOf(digestApp(l))
+		if len(parts) > 1 {
+			heading += fmt.Sprintf(", part %d of %d", n+1, len(parts))
 		}
-		cur, blocks, size = append(cur, l), blocks+n, size+length
-	}
-	cuts = append(cuts, cur)
-
-	pages := make([]*digestPage, len(cuts))
-	for n, part := range cuts {
-		p := &digestPage{}
-		heading := fmt.Sprintf("%d findings for you", len(list))
-		if len(cuts) > 1 {
-			heading += fmt.Sprintf(", part %d of %d", n+1, len(cuts))
-		}
-		p.header(heading)
-		parts := []string{to.ID, heading}
-		for _, l := range part {
-			parts = append(parts, l.ID, l.Title, l.App, fmt.Sprint(l.Due.Unix(), l.Overdue))
-		}
-		p.key = digest(parts...)
-		for i, l := range part {
-			if i == 0 || appOf(part[i-1]) != appOf(l) {
-				p.say(digestApp(l)...)
-			}
-			p.say(digestLine(l, links[l.ID])...)
-			m := marker{conversation: l.ID, key: keyList, digest: p.key}
-			p.controls(m.control(verbOwn), nil, ownButton(actionJoin, "Open here"), ownButton(actionNotMine, "Not my app"))
-		}
-		if n == len(cuts)-1 {
+		p := digestOf(to, heading, part, links)
+		if n == len(parts)-1 {
 			if left := len(list) - len(shown); left > 0 {
-				p.note(words(fmt.Sprintf("%d more: ", left)), code("/rehome list mine"), " shows them.")
+				p.note(words(fmt.Sprintf("%d more:", left)), " ", code("/rehome list mine"), " shows them.")
 			}
 			p.note("“Open here” brings one into a thread of its own, with its questions. ", code("/rehome digest daily"), " gathers all there is into one message a day.")
 		}
@@ -120,6 +96,45 @@ func digestPages(to conversation.Person, list []bot.Listed, links map[string]str
 		pages[n] = p
 	}
 	return pages
+}
+
+// digestParts cuts a list so that each part fits a message.
+func digestParts(list []bot.Listed, links map[string]string) [][]bot.Listed {
+	var parts [][]bot.Listed
+	from, blocks, size := 0, 0, 0
+	for i, l := range list {
+		n, length := 2, lengthOf(digestLine(l, links[l.ID]))
+		if i == from || appOf(list[i-1]) != appOf(l) {
+			n, length = n+1, length+lengthOf(digestApp(l))
+		}
+		if i > from && (blocks+n > digestBlocks || size+length > digestText) {
+			parts = append(parts, list[from:i])
+			from, blocks, size = i, 0, 0
+			n, length = 3, length+lengthOf(digestApp(l)) // its app is named anew
+		}
+		blocks, size = blocks+n, size+length
+	}
+	return append(parts, list[from:])
+}
+
+// digestOf writes one message.
+func digestOf(to conversation.Person, heading string, part []bot.Listed, links map[string]string) *digestPage {
+	p := &digestPage{}
+	p.header(heading)
+	known := []string{to.ID, heading}
+	for _, l := range part {
+		known = append(known, l.ID, l.Title, l.App, fmt.Sprint(l.Due.Unix(), l.Overdue))
+	}
+	p.key = digest(known...)
+	for i, l := range part {
+		if i == 0 || appOf(part[i-1]) != appOf(l) {
+			p.say(digestApp(l)...)
+		}
+		p.say(digestLine(l, links[l.ID])...)
+		m := marker{conversation: l.ID, key: keyList, digest: p.key}
+		p.controls(m.control(verbOwn), nil, ownButton(actionJoin, "Open here"), ownButton(actionNotMine, "Not my app"))
+	}
+	return p
 }
 
 // byApp puts what is about one app together, where the first of it stands.
@@ -152,15 +167,15 @@ func appOf(l bot.Listed) string {
 func digestApp(l bot.Listed) []markup {
 	switch {
 	case l.App != "" && l.AppID != "":
-		return []markup{bold("App"), " ", code(cut(l.App, 100)), " · ", code(l.AppID)}
+		return []markup{bold("App"), " ", code(cut(l.App, 60)), " · ", code(cut(l.AppID, 60))}
 	case l.App+l.AppID != "":
-		return []markup{bold("App"), " ", code(cut(l.App+l.AppID, 100))}
+		return []markup{bold("App"), " ", code(cut(l.App+l.AppID, 60))}
 	}
 	return []markup{bold("App not known yet")}
 }
 
 func digestLine(l bot.Listed, address string) []markup {
-	out := []markup{bold(words(l.ID)), " ", words(cut(orElse(l.Title, "title not known yet"), 150))}
+	out := []markup{bold(words(l.ID)), " ", words(cut(orElse(l.Title, "title not known yet"), 100))}
 	if !l.Due.IsZero() {
 		out = append(out, " · due ", day(l.Due))
 	}
