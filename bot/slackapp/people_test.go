@@ -260,7 +260,11 @@ func TestDigestsLookAsTheyShould(t *testing.T) {
 	for i := range worst {
 		worst[i].Title, worst[i].App, worst[i].AppID = strings.Repeat("&<>", 2000), strings.Repeat("&<>", 2000), fmt.Sprint("app ", i)
 	}
-	for name, list := range map[string][]bot.Listed{"five": listOf(5), "fifteen": listOf(15), "a hundred": listOf(100), "the worst": worst, "nasty": bad} {
+	var short []bot.Listed
+	for i := range 50 {
+		short = append(short, bot.Listed{ID: fmt.Sprint("RH-", i+1), App: fmt.Sprint("app", i)})
+	}
+	for name, list := range map[string][]bot.Listed{"five": listOf(5), "fifteen": listOf(15), "a hundred": listOf(100), "the worst": worst, "nasty": bad, "short": short} {
 		pages := digestPages(conversation.Person{ID: alice}, list, links)
 		seen := 0
 		for _, p := range pages {
