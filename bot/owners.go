@@ -296,10 +296,10 @@ func (t *tally) add(what string) {
 }
 
 func (t *tally) String() string {
-	switch {
-	case t.total == 0:
+	switch t.total {
+	case 0:
 		return "none"
-	case t.total == 1:
+	case 1:
 		return "1, " + t.names[0]
 	}
 	var parts []string

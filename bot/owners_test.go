@@ -87,7 +87,7 @@ func user(mail string) OwnerEntry { return OwnerEntry{ID: "o-" + mail, Kind: Use
 func atOffice(t *testing.T, dir Directory, people *crowd, change func(*Bot), story func(ctx context.Context, b *Bot, chat *room)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		pass(time.Date(2000, 1, 4, 10, 0, 0, 0, time.UTC).Sub(time.Now()))
+		pass(time.Until(time.Date(2000, 1, 4, 10, 0, 0, 0, time.UTC)))
 		ctx, stop := context.WithCancel(t.Context())
 		chat := &room{}
 		set := Bot{Policy: policy.Default(), Store: store.NewMem(), Chat: chat, Directory: dir, People: people, SecurityChannel: "CSEC"}

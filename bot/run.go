@@ -87,18 +87,16 @@ func (r *round) start(ctx context.Context) (next time.Time, err error) {
 	}
 	taken := map[string]int{}
 	room := atOnce - len(r.busy)
-	take := func(w store.Waiting) bool {
-		if _, busy := r.busy[w.Line]; busy || room == 0 {
-			return false
+	take := func(w store.Waiting) store.Taking {
+		if room == 0 || w.Channel != "" && r.in[w.Channel]+taken[w.Channel] >= atOnceInChannel {
+			return store.LeaveChannel // one that ends makes Run look again
 		}
-		if w.Channel != "" {
-			if r.in[w.Channel]+taken[w.Channel] >= atOnceInChannel {
-				return false // one that ends makes Run look again
-			}
-			taken[w.Channel]++
+		if _, busy := r.busy[w.Line]; busy {
+			return store.Leave
 		}
+		taken[w.Channel]++
 		room--
-		return true
+		return store.Take
 	}
 	ready, next, err := r.bot.Store.Due(ctx, r.bot.Now(), take)
 	if err != nil {

@@ -71,6 +71,7 @@ func asksOf(e Event) (by Person, in int, asked bool) {
 		return e.By, e.In, true
 	case Said:
 		return e.By, e.In, e.Addressed
+	case Opened, Found, NotMine, Named, Took, Joined, Told, Unreached, Linked, Seen, Posted, Gone, Unreachable:
 	}
 	return Person{}, 0, false
 }
@@ -561,7 +562,7 @@ func (t *turn) gone(e Gone) {
 		delete(th.Shown, e.Card)
 	}
 	t.record(Person{}, "somebody deleted "+e.Card+"; it is posted anew")
-	t.shows = append(t.shows, Show{In: e.In, Card: e.Card})
+	t.shows = append(t.shows, Show(e))
 }
 
 func (t *turn) unreachable(e Unreachable) {

@@ -162,6 +162,10 @@ func factTitle(name policy.FactName) string {
 		return "Found by"
 	case policy.DueDate:
 		return "Due"
+	case policy.HandedOff:
+		return "Handed over by"
+	case policy.CloudWord:
+		return "Cloud word"
 	}
 	return string(name)
 }

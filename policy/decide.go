@@ -246,6 +246,7 @@ func (c *course) choose() bool {
 		return c.chooseTenantMismatch()
 	case CloudMismatch:
 		return c.chooseCloudMismatch()
+	case SGMismatch, SecretsOnly, Rotation:
 	}
 	c.path = FixPath{Scenario: c.d.Scenario, Party: Party(c.f.Value(PartyFact)), Row: c.rowIfKnown()}
 	c.d.Row = c.path.Row
@@ -356,6 +357,7 @@ func (c *course) thirdPartyRow() bool {
 		return true
 	case Conflict:
 		return c.conflict(tenant, cloud, row)
+	case Ask, NoPolicyRow, Redirect, Refused, OutOfScope:
 	}
 	c.because("The 3P table has no row for %s.", tenant.Value)
 	return c.end(NoPolicyRow, Text{

@@ -130,7 +130,7 @@ type Link struct {
 
 // A Version says which policy decided.
 type Version struct {
-	Version string `json:"version"` // the date the policy was last reviewed, 2026-04-30
-	Digest  string `json:"digest"`  // sha256:… over every policy file
-	Stale   string `json:"-"`       // a sentence when the policy is older than its set age, else ""
+	Version string `json:"version"`         // the date the policy was last reviewed, 2026-04-30
+	Digest  string `json:"digest"`          // sha256:… over every policy file
+	Stale   string `json:"stale,omitempty"` // a sentence when the policy is older than its set age, else ""
 }

@@ -173,7 +173,7 @@ func overlay(files map[string][]byte, fsys fs.FS) []error {
 		switch {
 		case err != nil:
 			wrong(name, "it cannot be read ("+err.Error()+"); check that the folder exists and may be read")
-			return nil
+			return nil //nolint:nilerr // kept in errs, so that every problem is named
 		case name != "." && strings.HasPrefix(path.Base(name), "."):
 			if entry.IsDir() {
 				return fs.SkipDir
@@ -197,7 +197,7 @@ func overlay(files map[string][]byte, fsys fs.FS) []error {
 		content, err := fs.ReadFile(fsys, name)
 		if err != nil {
 			wrong(name, "it cannot be read ("+err.Error()+"); check its permissions")
-			return nil
+			return nil //nolint:nilerr // kept in errs
 		}
 		files[name] = content
 		return nil

@@ -70,7 +70,7 @@ func (r *reading) phrase() bool {
 			continue
 		}
 		k.WriteString(r.words[i].key)
-		if found, ok := r.p.words.phrases[k.String()]; ok && !(found.fact == Violated && r.goesOn(i+1)) {
+		if found, ok := r.p.words.phrases[k.String()]; ok && (found.fact != Violated || !r.goesOn(i+1)) {
 			best, last = found, i
 		}
 	}

@@ -17,6 +17,7 @@ func (c *course) warn() {
 		c.warnCloudsDiffer()
 	case Rotation:
 		c.warnWrongVault()
+	case SGMismatch, SecretsOnly:
 	}
 	if row := c.d.Row; row != nil && row.Table == FirstParty {
 		if owner := c.f.Value(SGOwner); owner != row.Tenant {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -297,27 +298,49 @@ func roots(c conversation.Conversation) map[place]bool {
 }
 
 // Due implements [Store].
-func (m *Mem) Due(ctx context.Context, now time.Time, take func(Waiting) bool) (ready []Delivery, next time.Time, err error) {
+func (m *Mem) Due(ctx context.Context, now time.Time, take func(Waiting) Taking) (ready []Delivery, next time.Time, err error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, time.Time{}, err
 	}
 	defer m.mu.Unlock()
-	passed := map[string]bool{}
-	for _, d := range m.deliveries {
-		if d.Abandoned || passed[d.Line] {
+	left := map[string]bool{}
+	for _, d := range m.heads() {
+		if left[d.Channel] {
 			continue
 		}
-		passed[d.Line] = true
-		switch {
-		case d.Due.After(now):
-			if next.IsZero() || d.Due.Before(next) {
+		if d.Due.After(now) {
+			if next.IsZero() {
 				next = d.Due
 			}
-		case take == nil || take(Waiting{Line: d.Line, Channel: d.Channel}):
+			continue
+		}
+		asked := Take
+		if take != nil {
+			asked = take(Waiting{Line: d.Line, Channel: d.Channel})
+		}
+		switch asked {
+		case Take:
 			ready = append(ready, d)
+		case LeaveChannel:
+			left[d.Channel] = true
+		case Leave:
 		}
 	}
+	slices.SortFunc(ready, func(a, b Delivery) int { return cmp.Compare(a.ID, b.ID) })
 	return ready, next, nil
+}
+
+// heads returns the oldest delivery of each line, the soonest due first. m.mu is held.
+func (m *Mem) heads() (heads []Delivery) {
+	passed := map[string]bool{}
+	for _, d := range m.deliveries {
+		if !d.Abandoned && !passed[d.Line] {
+			passed[d.Line] = true
+			heads = append(heads, d)
+		}
+	}
+	slices.SortStableFunc(heads, func(a, b Delivery) int { return a.Due.Compare(b.Due) })
+	return heads
 }
 
 // Line implements [Store].

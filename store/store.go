@@ -36,11 +36,12 @@ type Store interface {
 
 	// Due returns at most one delivery of every line, oldest first: the line's
 	// oldest, when that is due at now. One that is put off holds up its line; one
-	// that was abandoned does not. take, when not nil, is asked about each that
-	// is due before it is read, in no order, and those it does not take are left
-	// out; it must be quick and must not call the store. next is when the first
-	// of those that are not due yet will be; zero for never.
-	Due(ctx context.Context, now time.Time, take func(Waiting) bool) (ready []Delivery, next time.Time, err error)
+	// that was abandoned does not. take, when not nil, is asked about each that is
+	// due before it is read: the channels in no order, what is for one channel by
+	// when it fell due. It must be quick and must not call the store. next is when
+	// the first of those that are not due yet will be, channels that take left
+	// aside; zero for never.
+	Due(ctx context.Context, now time.Time, take func(Waiting) Taking) (ready []Delivery, next time.Time, err error)
 	// Line returns every delivery that waits in a line, oldest first.
 	Line(ctx context.Context, line string) ([]Delivery, error)
 
@@ -229,6 +230,15 @@ type Settled struct {
 
 // Waiting is what is known of a line's oldest delivery without reading it.
 type Waiting struct{ Line, Channel string }
+
+// Taking is what to do about a delivery that is due.
+type Taking int
+
+const (
+	Leave        Taking = iota // it is left where it is
+	Take                       // it is read
+	LeaveChannel               // it is left, and so is all else that waits for its channel
+)
 
 // ChannelOf returns where a delivery of effect e of conversation c goes: the
 // channel of the thread that it shows or says something in, "" when there is no

@@ -5,9 +5,10 @@
 //
 //	(cd .ci/bolt && npm ci) && go run .ci/bench/slash.go
 //
-// Each server runs alone, on one processor when taskset is there, with the
-// client on the other; the rounds are interleaved and the medians compared, so
-// that only ratios of one run are ever quoted.
+// Each server is one process and may use the whole machine, which it shares with
+// the client; with -pin it has the first processor alone. The
+// rounds are interleaved and the medians compared, so that only ratios of one run
+// are ever quoted.
 package main
 
 import (
@@ -24,6 +25,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
@@ -46,6 +48,8 @@ var (
 	measure = flag.Duration("measure", 3*time.Second, "length of each measurement")
 	inAir   = flag.Int("c", 64, "requests in flight")
 	bare    = flag.String("bare", "", "be the bare handler on this address (used by the bench itself)")
+	pin     = flag.Bool("pin", false, "give each server the first processor alone")
+	only    = flag.String("only", "", "measure only servers whose name contains this")
 	dir     = flag.String("dir", "", "where rehome's store goes; default a temporary folder, which must be on a real disk")
 )
 
@@ -127,12 +131,19 @@ func run() error {
 			}, rehome, "serve")
 		}},
 	}
+	servers = slices.DeleteFunc(servers, func(s *server) bool { return !strings.Contains(s.name, *only) })
 	for r := range *rounds {
 		for i, s := range servers {
 			if err := s.round(21000 + r*10 + i); err != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
 			}
 		}
+	}
+	if *only != "" {
+		for _, s := range servers {
+			fmt.Printf("%s: %.0f req/s, p50 %s, p99 %s\n", s.name, median(s.rates), median(s.p50).Round(10*time.Microsecond), median(s.p99).Round(10*time.Microsecond))
+		}
+		return nil
 	}
 	base := median(servers[0].rates)
 	floor := median(servers[1].rates)
@@ -144,10 +155,14 @@ func run() error {
 	return nil
 }
 
-// spawn starts a server on the first processor, without what this process's own
-// environment says about Slack.
+// spawn starts a server, on the first processor alone when -pin says so, without
+// what this process's own environment says about Slack.
 func spawn(ctx context.Context, env []string, name string, args ...string) (*exec.Cmd, error) {
-	if path, err := exec.LookPath("taskset"); err == nil {
+	if *pin {
+		path, err := exec.LookPath("taskset")
+		if err != nil {
+			return nil, err
+		}
 		args = append([]string{"-c", "0", name}, args...)
 		name = path
 	}
@@ -238,20 +253,53 @@ func client(addr string, until time.Time) ([]time.Duration, error) {
 		if _, err := conn.Write(out.Bytes()); err != nil {
 			return lat, err
 		}
-		resp, err := http.ReadResponse(in, nil)
-		if err != nil {
-			return lat, err
-		}
-		body, err := io.ReadAll(resp.Body)
+		status, body, err := response(in)
 		if err != nil {
 			return lat, err
 		}
 		lat = append(lat, time.Since(begin))
-		if resp.StatusCode != http.StatusOK || strings.Contains(string(body), "try again") {
-			return lat, fmt.Errorf("answered %d: %s", resp.StatusCode, body)
+		if !strings.HasPrefix(status, "HTTP/1.1 200 ") || bytes.Contains(body, []byte("try again")) {
+			return lat, fmt.Errorf("answered %s: %s", status, body)
 		}
 	}
 	return lat, nil
+}
+
+// response reads one answer, and no more of its head than is needed: what the
+// client costs is taken from the servers.
+func response(in *bufio.Reader) (status string, body []byte, err error) {
+	length, chunked := 0, false
+	for first := true; ; first = false {
+		line, err := in.ReadSlice('\n')
+		if err != nil {
+			return status, nil, err
+		}
+		line = bytes.TrimRight(line, "\r\n")
+		if first {
+			status = string(line)
+		}
+		if len(line) == 0 {
+			break
+		}
+		name, value, _ := bytes.Cut(line, []byte(": "))
+		switch {
+		case bytes.EqualFold(name, []byte("transfer-encoding")):
+			chunked = true
+		case bytes.EqualFold(name, []byte("content-length")):
+			if length, err = strconv.Atoi(string(value)); err != nil {
+				return status, nil, err
+			}
+		}
+	}
+	if chunked {
+		if body, err = io.ReadAll(httputil.NewChunkedReader(in)); err == nil {
+			_, err = in.ReadSlice('\n') // the empty line after the last chunk
+		}
+		return status, body, err
+	}
+	body = make([]byte, length)
+	_, err = io.ReadFull(in, body)
+	return status, body, err
 }
 
 var form = url.Values{

@@ -304,7 +304,7 @@ func noToken(ctx context.Context, err error, tried trace) *refusal {
 	}
 	r := &refusal{kind: bot.Denied, code: "no-token"}
 	switch {
-	case !tried.asked:
+	case !tried.asked || tried.status < http.StatusBadRequest: // what the sign-in address says of itself may have come before
 		r.hint = "the credential could not be made ready; check its files and its configuration"
 	case tried.status == http.StatusTooManyRequests || tried.status >= 500:
 		r.kind, r.again, r.hint = bot.Busy, true, fmt.Sprintf("the sign-in address answered %d", tried.status)

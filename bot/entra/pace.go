@@ -37,7 +37,7 @@ func (q *quiet) wait(ctx context.Context) *refusal {
 	case left <= 0:
 		return nil
 	case !leaves(ctx, left):
-		return &refusal{kind: bot.Busy, status: http.StatusTooManyRequests, after: left}
+		return &refusal{kind: bot.Busy, status: http.StatusTooManyRequests, code: "TooManyRequests", after: left}
 	}
 	if err := sleep(ctx, left+rand.N(250*time.Millisecond)); err != nil { // not all in the same instant
 		return readError(err, "")

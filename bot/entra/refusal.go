@@ -100,6 +100,9 @@ func readError(err error, permission string) *refusal {
 	default:
 		return &refusal{kind: bot.Busy, code: "unreadable", hint: "Graph's answer is not in the form that was expected"}
 	}
+	if r.status == 0 && r.code == "" {
+		r.code = "unreadable"
+	}
 	if r.status == http.StatusNotFound && !strings.Contains(r.code, "NotFound") {
 		r.kind, r.hint = bot.Busy, "the 404 is not one of Graph's; check GRAPH_BASE_URL"
 	}

@@ -43,4 +43,6 @@ func (g given) GetToken(context.Context, policy.TokenRequestOptions) (azcore.Acc
 	return azcore.AccessToken{Token: string(g), ExpiresOn: time.Now().Add(time.Hour)}, nil
 }
 
-func (given) String() string { return "***" }
+func (given) String() string               { return "***" }
+func (given) GoString() string             { return "***" }
+func (given) MarshalText() ([]byte, error) { return []byte("***"), nil }

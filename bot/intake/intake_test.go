@@ -138,6 +138,7 @@ func TestKeyMaterialIsDroppedAndSaid(t *testing.T) {
 	record := `{"id": "X-1", "source": {"system": "other"}, "app": {},
 		"title": "Look: -----BEGIN RSA PRIVATE KEY-----\nMIIE` + canary + `\n-----END RSA PRIVATE KEY----- found",
 		"credential": {"key": "` + canary + `", "secretText": "` + canary + `", "subjectName": "-----BEGIN PRIVATE KEY-----` + canary + `"},
+		"handoff": {"from": "assist-sg-update", "option": 2, "confirmed": {"Password": "` + canary + `", "app_cloud": "Public"}},
 		"raw": {"keyCredentials": [{"Key": ["` + canary + `"]}]}}`
 	a, err := Decode([]byte(record))
 	if err != nil {
@@ -154,6 +155,7 @@ func TestKeyMaterialIsDroppedAndSaid(t *testing.T) {
 		"credential.key looks like key material and was left out; it must never be in an alert",
 		"credential.secretText looks like key material and was left out; it must never be in an alert",
 		"credential.subjectName held a private key, which was left out; treat that key as exposed and replace it",
+		"handoff.confirmed.Password looks like key material and was left out; it must never be in an alert",
 		"raw.keyCredentials[0].Key looks like key material and was left out; it must never be in an alert",
 		"title held a private key, which was left out; treat that key as exposed and replace it",
 	}

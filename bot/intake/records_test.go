@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -103,6 +104,33 @@ func TestARecordDoesNotWaitForTheNext(t *testing.T) {
 	if rec, more := <-got; more {
 		t.Errorf("%s came after the end", rec.Raw)
 	}
+}
+
+// However long a record is, no more of it is held than a record may have.
+func TestARecordWithoutEndIsNotKept(t *testing.T) {
+	const size = 64 << 20
+	for _, head := range []string{`[{"a":"`, `{"a":"`} {
+		endless := io.MultiReader(strings.NewReader(head), io.LimitReader(letters{}, size))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		got := read(endless)
+		runtime.ReadMemStats(&after)
+		if len(got) != 1 || !strings.HasPrefix(got[0], "1! the record is ") {
+			t.Errorf("%s: %q", head, got)
+		}
+		if held := after.TotalAlloc - before.TotalAlloc; held > size/2 {
+			t.Errorf("%s: %d bytes were allocated for it", head, held)
+		}
+	}
+}
+
+type letters struct{}
+
+func (letters) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
 }
 
 func TestAReaderThatFailsEndsTheRecords(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"rehome/bot"
 	"rehome/conversation"
 )
@@ -25,6 +27,12 @@ type Doors struct {
 	// TeamID and AppID, when set, are the only ones served.
 	TeamID, AppID string
 
+	// AlertChannels are where other apps post alerts: a message there that bears a
+	// known title, or one of AlertLinks, is worked in its own thread.
+	AlertChannels []string
+	// AlertLinks are addresses, https://host/path, at or below which findings are.
+	AlertLinks []string
+
 	Log *slog.Logger // nil: discard
 
 	patience time.Duration // what a delivery may take until it is acknowledged
@@ -34,7 +42,8 @@ type Doors struct {
 // A doorway is what the doors remember while they are open.
 type doorway struct {
 	recent recent
-	up     atomic.Bool // a socket is connected
+	up     atomic.Int32  // sockets connected
+	gate   *rate.Limiter // for new ones
 }
 
 // New checks d and fills in its defaults.
@@ -48,7 +57,7 @@ func New(d Doors) (*Doors, error) {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
-	d.doorway = &doorway{}
+	d.doorway = &doorway{gate: rate.NewLimiter(rate.Every(openEvery), openBurst)}
 	if d.patience == 0 {
 		d.patience = 2500 * time.Millisecond
 	}

@@ -58,10 +58,10 @@ func isTransport(err error) bool {
 	return errors.As(err, &u)
 }
 
-var errUnreadable = errors.New("Slack's answer cannot be read; check SLACK_API_URL and proxies on the way")
+var errUnreadable = errors.New("the answer of Slack cannot be read; check SLACK_API_URL and proxies on the way")
 
 // errNoTS is an answer that says neither that it worked nor that it did not.
-var errNoTS = errors.New("Slack's answer names no message")
+var errNoTS = errors.New("the answer of Slack names no message")
 
 const (
 	codeLimited   = "ratelimited"

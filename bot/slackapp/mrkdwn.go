@@ -57,7 +57,7 @@ func words(s string) markup { return fitting(clean(s), maxCode, neutral) }
 func fitting(s string, limit int, of func(string) string) markup {
 	for {
 		out := of(cut(s, limit))
-		if utf8.RuneCountInString(out) <= maxTextObject-200 || limit < 20 {
+		if within(out, maxTextObject-200) || limit < 20 {
 			return markup(out)
 		}
 		limit /= 2
@@ -108,7 +108,7 @@ func link(title, address string) markup {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return words(title) + " (" + code(address) + ")"
 	}
-	safe := strings.NewReplacer("<", "%3C", ">", "%3E", "|", "%7C", "`", "%60", "&", "&amp;", " ", "%20").Replace(tidy(u.String()))
+	safe := linkEscaper.Replace(tidy(u.String()))
 	if len(safe) > longest {
 		return words(title) + " (" + code(address) + ")"
 	}
@@ -140,13 +140,18 @@ func day(t time.Time) markup {
 	return markup("<!date^" + strconv.FormatInt(t.Unix(), 10) + "^{date_short_pretty}|" + t.UTC().Format("2 Jan 2006") + ">")
 }
 
+// moment shows a date and a time of day in the reader's own time zone.
+func moment(t time.Time) markup {
+	return markup("<!date^" + strconv.FormatInt(t.Unix(), 10) + "^{date_short_pretty} at {time}|" + t.UTC().Format("2 Jan 2006 15:04 UTC") + ">")
+}
+
 // prose makes markup of a text. It comes in atoms, pieces that must not be cut.
 func prose(t policy.Text) []markup {
-	var out []markup
+	out := make([]markup, 0, 2*len(t))
 	for _, s := range t {
 		switch s.Kind {
 		case policy.Plain:
-			out = append(out, atoms(s.Text)...)
+			out = appendAtoms(out, s.Text)
 		case policy.Bold:
 			out = append(out, bold(words(cut(s.Text, maxCode))))
 		case policy.Code:
@@ -182,23 +187,26 @@ func valued(s string) []markup {
 
 // atoms cuts long words into pieces at spaces, so that a message can be cut
 // between them.
-func atoms(s string) []markup {
-	var out []markup
+func atoms(s string) []markup { return appendAtoms(nil, s) }
+
+func appendAtoms(out []markup, s string) []markup {
 	lead, tail := strings.HasPrefix(s, " "), strings.HasSuffix(s, " ")
 	s = cut(clean(s), maxAllText)
-	for utf8.RuneCountInString(s) > maxAtom {
+	if lead && s != "" {
+		out = append(out, " ")
+	}
+	for !within(s, maxAtom) {
 		head := string([]rune(s)[:maxAtom])
 		if i := strings.LastIndex(head, " "); i > 0 {
 			head = head[:i+1]
 		}
 		out, s = append(out, markup(neutral(head))), s[len(head):]
 	}
-	out = append(out, markup(neutral(s)))
-	if lead {
-		out[0] = " " + out[0]
+	if s != "" {
+		out = append(out, markup(neutral(s)))
 	}
-	if tail && strings.TrimSpace(s) != "" {
-		out[len(out)-1] += " "
+	if tail {
+		out = append(out, " ")
 	}
 	return out
 }
@@ -206,44 +214,92 @@ func atoms(s string) []markup {
 // pack joins atoms into as few texts of at most limit characters as it can.
 func pack(atoms []markup, limit int) []string {
 	var out []string
-	var b strings.Builder
-	size := 0
-	flush := func() {
+	from, size, bytes := 0, 0, 0
+	flush := func(to int) {
+		var b strings.Builder
+		b.Grow(bytes)
+		for _, a := range atoms[from:to] {
+			b.WriteString(string(a))
+		}
 		if s := strings.Trim(b.String(), "\n "); s != "" {
 			out = append(out, s)
 		}
-		b.Reset()
-		size = 0
+		from, size, bytes = to, 0, 0
 	}
+	total := 0
 	for _, a := range atoms {
+		total += len(a)
+	}
+	if total <= limit { // so are the characters
+		bytes = total
+		flush(len(atoms))
+		return out
+	}
+	for i, a := range atoms {
 		n := utf8.RuneCountInString(string(a))
 		if size+n > limit {
-			flush()
+			flush(i)
 		}
-		b.WriteString(string(a))
-		size += n
+		size, bytes = size+n, bytes+len(a)
 	}
-	flush()
+	flush(len(atoms))
 	return out
 }
 
 // clean makes one line of s without anything invisible, single-spaced.
-func clean(s string) string { return strings.Join(strings.Fields(tidy(s)), " ") }
+func clean(s string) string {
+	s = tidy(s)
+	if strings.HasPrefix(s, " ") || strings.HasSuffix(s, " ") || strings.Contains(s, "  ") {
+		return strings.Join(strings.Fields(s), " ")
+	}
+	return s
+}
 
 // tidy takes out what cannot be seen: control characters, marks that turn the
 // reading direction, zero-width characters. Every space becomes a plain one.
 func tidy(s string) string {
+	if isTidy(s) {
+		return s // nearly always
+	}
 	return strings.Map(func(r rune) rune {
 		switch {
-		case r == '\u200c' || r == '\u200d':
-			return r // joiners carry meaning in several scripts
-		case unicode.IsSpace(r), unicode.IsControl(r), unicode.In(r, unicode.Zl, unicode.Zp):
-			return ' '
-		case unicode.Is(unicode.Cf, r), r >= 0xE0000 && r <= 0xE007F:
+		case !untidy(r):
+			return r
+		case unicode.Is(unicode.Cf, r):
 			return -1
 		}
-		return r
+		return ' '
 	}, strings.ToValidUTF8(s, "\uFFFD"))
+}
+
+func isTidy(s string) bool {
+	for i := 0; i < len(s); {
+		if c := s[i]; c < utf8.RuneSelf {
+			if c < ' ' || c == 0x7f {
+				return false
+			}
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && n == 1 || untidy(r) {
+			return false
+		}
+		i += n
+	}
+	return true
+}
+
+// untidy reports whether a character is invisible, or a space that is not plain.
+// The joiners are left alone: they carry meaning in several scripts.
+func untidy(r rune) bool {
+	switch {
+	case r < 0x7f:
+		return r < ' '
+	case r == '\u200c', r == '\u200d':
+		return false
+	}
+	return unicode.IsControl(r) || unicode.IsSpace(r) || unicode.Is(unicode.Cf, r)
 }
 
 func escape(s string) string { return escaper.Replace(s) }
@@ -262,6 +318,7 @@ func neutral(s string) string {
 	}
 	runes := []rune(s)
 	var b strings.Builder
+	b.Grow(len(s) + 32)
 	for i, r := range runes {
 		switch r {
 		case '&':
@@ -294,7 +351,9 @@ func neutral(s string) string {
 }
 
 // calls reports whether s begins with the name of an emoji or of everybody.
-func calls(s []rune) bool { return calling.MatchString(string(s[:min(len(s), 100)])) }
+func calls(s []rune) bool {
+	return len(s) > 1 && s[1] != ' ' && calling.MatchString(string(s[:min(len(s), 100)]))
+}
 
 var calling = regexp.MustCompile(`^(?::[a-zA-Z0-9_+'-]*[a-zA-Z+][a-zA-Z0-9_+'-]*:|@(?i:here|channel|everyone|group)\b)`)
 
@@ -311,16 +370,26 @@ func cut(s string, limit int) string { return cutWith(s, limit, "… (cut)") }
 func label(s string, limit int) string { return cutWith(literal(s), limit, "…") }
 
 func cutWith(s string, limit int, mark string) string {
-	if utf8.RuneCountInString(s) <= limit {
+	if within(s, limit) {
 		return s
 	}
 	keep := max(0, limit-utf8.RuneCountInString(mark))
 	return strings.TrimRight(string([]rune(s)[:keep]), " ") + mark
 }
 
+// within reports whether s has at most limit characters.
+func within(s string, limit int) bool {
+	return len(s) <= limit || utf8.RuneCountInString(s) <= limit
+}
+
 // literal is for plain_text objects, which Slack shows as they are. Angle
 // brackets are turned into their likeness all the same, so that a client that
 // reads more into them than it should has nothing to read.
 func literal(s string) string {
-	return strings.NewReplacer("<", "‹", ">", "›").Replace(clean(s))
+	return brackets.Replace(clean(s))
 }
+
+var (
+	brackets    = strings.NewReplacer("<", "‹", ">", "›")
+	linkEscaper = strings.NewReplacer("<", "%3C", ">", "%3E", "|", "%7C", "`", "%60", "&", "&amp;", " ", "%20")
+)

@@ -129,7 +129,7 @@ func FuzzNothingFromOutsideFormats(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		for _, r := range []rune(string(words(s))) {
+		for _, r := range string(words(s)) {
 			if r == '<' || r == '>' || r == '`' {
 				t.Fatalf("words(%q) = %q", s, words(s))
 			}

@@ -60,3 +60,24 @@ func obeysOwn(s string) string {
 	}
 	return obeys(s)
 }
+
+// BenchmarkDecideAndRender is from facts to every message of the reply they
+// come to, ready to be sent.
+func BenchmarkDecideAndRender(b *testing.B) {
+	p := policy.Default()
+	facts, _ := p.Read(title+" 3P CME option A 11111111-2222-4333-8444-555555555555 https://contoso-kv.vault.azure.cn", "typed")
+	opened := conversation.Opened{Facts: facts, In: conversation.Place{Channel: triage}}
+	c, _ := conversation.Step(p, conversation.Conversation{ID: "RH-1"}, opened, may)
+	if _, ok := c.CurrentReply(); !ok {
+		b.Fatal("no reply")
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		d := p.Decide(facts, may)
+		c.Replies[0].Decision = d
+		for n := 1; n <= c.Replies[0].Parts; n++ {
+			card, _ := c.Card("r1."+string(rune('0'+n)), may)
+			render(card, marker{"RH-1", "r1", "0123456789abcdef"})
+		}
+	}
+}

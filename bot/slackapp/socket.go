@@ -29,7 +29,7 @@ const (
 )
 
 // Connected reports whether a socket is open.
-func (d *Doors) Connected() bool { return d.up.Load() }
+func (d *Doors) Connected() bool { return d.up.Load() > 0 }
 
 // RunSocket is the door for Socket Mode. It connects, stays connected, and
 // returns nil when ctx ends, after the deliveries under way are done; an error
@@ -51,13 +51,13 @@ func (d *Doors) RunSocket(ctx context.Context) error {
 	}
 	all.Go(func() { s.drain(run) })
 	err := s.client.RunContext(run)
-	d.up.Store(false)
 	stop()
 	all.Wait()
+	s.connected(false)
 	if ctx.Err() != nil {
 		return nil
 	}
-	return fmt.Errorf("Socket Mode ended (%w): check SLACK_APP_TOKEN, its scope connections:write, and that Socket Mode is on in the app's settings", withoutURL(err))
+	return fmt.Errorf("socket mode ended (%w): check SLACK_APP_TOKEN, its scope connections:write, and that Socket Mode is on in the app's settings", withoutURL(err))
 }
 
 // A socket is one connection's reading and acknowledging.
@@ -65,6 +65,15 @@ type socket struct {
 	doors  *Doors
 	client *socketmode.Client
 	queue  chan socketmode.Event
+	up     bool // said hello; read and written by drain alone
+}
+
+// connected notes that the connection came or went.
+func (s *socket) connected(up bool) {
+	if up != s.up {
+		s.doors.up.Add(map[bool]int32{true: 1, false: -1}[up])
+	}
+	s.up = up
 }
 
 func (d *Doors) newSocket() *socket {
@@ -72,7 +81,7 @@ func (d *Doors) newSocket() *socket {
 	api := slack.New("", slack.OptionAPIURL(base), slack.OptionAppLevelToken(d.Chat.appToken),
 		slack.OptionHTTPClient(&http.Client{
 			Timeout: 30 * time.Second, CheckRedirect: refuseRedirect,
-			Transport: &calm{next: d.Chat.http.Transport, gate: rate.NewLimiter(rate.Every(openEvery), openBurst)},
+			Transport: &calm{next: d.Chat.http.Transport, gate: d.gate},
 		}))
 	dialer := &websocket.Dialer{HandshakeTimeout: 10 * time.Second, Proxy: http.ProxyFromEnvironment, NetDialContext: d.Chat.dial}
 	return &socket{
@@ -122,9 +131,9 @@ func (s *socket) sort(e socketmode.Event) {
 			log.Error("too many deliveries at once; Slack will deliver its events again", "waiting", socketQueue)
 		}
 	case socketmode.EventTypeConnecting:
-		s.doors.up.Store(false)
+		s.connected(false)
 	case socketmode.EventTypeHello:
-		s.doors.up.Store(true)
+		s.connected(true)
 		log.Info("connected to Slack by Socket Mode")
 	case socketmode.EventTypeConnectionError:
 		if c, ok := e.Data.(*slack.ConnectionErrorEvent); ok {
@@ -133,6 +142,9 @@ func (s *socket) sort(e socketmode.Event) {
 		}
 	case socketmode.EventTypeErrorWriteFailed:
 		log.Warn("an acknowledgement was not sent; Slack will deliver its event again")
+	case socketmode.EventTypeConnected, socketmode.EventTypeDisconnect, socketmode.EventTypeInvalidAuth:
+		// hello follows the first, the end of the connection the second; the
+		// third is also the error that ends Run
 	case socketmode.EventTypeIncomingError:
 		log.Warn("the socket broke off; connecting anew")
 	}

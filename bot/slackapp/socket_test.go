@@ -204,6 +204,14 @@ func (s *slow) Apply(ctx context.Context, in store.Input) (store.Applied, error)
 	return s.Store.Apply(ctx, in)
 }
 
+func (s *slow) ApplyAll(ctx context.Context, b store.Batch) ([]store.Applied, error) {
+	select {
+	case <-s.gate:
+	case <-ctx.Done():
+	}
+	return s.Store.ApplyAll(ctx, b)
+}
+
 func TestTheSocketIsReadWhileTheStoreIsSlow(t *testing.T) {
 	w := newWire(t)
 	s := &slow{store.NewMem(), make(chan struct{})}
@@ -362,6 +370,13 @@ func (b *brokenStore) Apply(ctx context.Context, in store.Input) (store.Applied,
 		return store.Applied{}, err
 	}
 	return b.Store.Apply(ctx, in)
+}
+
+func (b *brokenStore) ApplyAll(ctx context.Context, all store.Batch) ([]store.Applied, error) {
+	if err := b.apply(); err != nil {
+		return nil, err
+	}
+	return b.Store.ApplyAll(ctx, all)
 }
 
 func TestAStoreThatCannotJustNow(t *testing.T) {

@@ -2,12 +2,14 @@ package slackapp
 
 import (
 	"encoding/json"
+	"errors"
 	"regexp"
 	"strings"
 	"testing"
 
 	"rehome/bot"
 	"rehome/bot/sandbox"
+	"rehome/conversation"
 	"rehome/policy"
 	"rehome/store"
 )
@@ -242,14 +244,22 @@ func TestPressesThatComeTooLateOrFromElsewhere(t *testing.T) {
 
 func TestAControlIsReadAsStrictlyAsItIsWritten(t *testing.T) {
 	m := marker{"RH-1042", "q7", "0123456789abcdef"}
-	if got, ok := parseControl(m.control(verbAsk)); !ok || got != (control{verbAsk, "RH-1042", 7}) {
+	if got, ok := parseControl(m.control(verbAsk)); !ok || got != (control{verb: verbAsk, conversation: "RH-1042", question: 7}) {
+		t.Errorf("%+v %v", got, ok)
+	}
+	m.key = keyList
+	if got, ok := parseControl(m.control(verbOwn)); !ok || got != (control{verb: verbOwn, conversation: "RH-1042", listed: true}) {
+		t.Errorf("%+v %v", got, ok)
+	}
+	m.key = conversation.RootKey
+	if got, ok := parseControl(m.control(verbOwn)); !ok || got != (control{verb: verbOwn, conversation: "RH-1042"}) {
 		t.Errorf("%+v %v", got, ok)
 	}
 	m.key = "r2.3"
-	if got, ok := parseControl(m.control(verbChange)); !ok || got != (control{verbChange, "RH-1042", 0}) {
+	if got, ok := parseControl(m.control(verbChange)); !ok || got != (control{verb: verbChange, conversation: "RH-1042"}) {
 		t.Errorf("%+v %v", got, ok)
 	}
-	for _, bad := range []string{"", "ask", "ask:RH-0:q1:", "ask:RH-1:q0:", "ask:RH-1:q1", "ask:rh-1:q1:", "ask:RH-1:q1:0123456789", " ask:RH-1:q1:", "ask:RH-1:q1:\n", "ask:RH-1:r1:", "keep:RH-1:q1:", "ask:RH-99999999999999999999:q1:"} {
+	for _, bad := range []string{"", "ask", "ask:RH-0:q1:", "ask:RH-1:q0:", "ask:RH-1:q1", "ask:rh-1:q1:", "ask:RH-1:q1:0123456789", " ask:RH-1:q1:", "ask:RH-1:q1:\n", "ask:RH-1:r1:", "keep:RH-1:q1:", "own:RH-1:q1:", "own:RH-1::", "ask:RH-1:root:", "change:RH-1:list:", "own:RH-1:root", "ask:RH-99999999999999999999:q1:"} {
 		if got, ok := parseControl(bad); ok {
 			t.Errorf("%q is read as %+v", bad, got)
 		}
@@ -389,8 +399,8 @@ func TestTheForm(t *testing.T) {
 		}
 		goldenView(t, "view-form", v)
 		err := d.SubmitView(alice, map[string]string{"Violation": title, "App id": "not-a-guid", "Vault": "not an address"})
-		wrong, ok := err.(sandbox.ViewErrors)
-		if !ok || !strings.Contains(wrong.Error(), "not an app id") || !strings.Contains(wrong.Error(), "not an address") {
+		var wrong sandbox.ViewErrors
+		if !errors.As(err, &wrong) || !strings.Contains(wrong.Error(), "not an app id") || !strings.Contains(wrong.Error(), "not an address") {
 			t.Fatalf("got %v", err)
 		}
 		check(t, d.SubmitView(alice, map[string]string{
@@ -467,13 +477,18 @@ func TestQuestionsAboutWhatThereIs(t *testing.T) {
 		{"help change", "Answering"},
 		{"help <!channel>", "There is no help on"},
 		{"list", "Open and yours: none"},
-		{"list team", "Open: none"},
+		{"list team", "Open in this channel: none"},
 		{"list overdue", "Open and overdue: none"},
 		{"list frobnicate", "I made nothing of `list frobnicate`"},
 		{"show RH-7", "There is no `RH-7`"},
 		{"show", "There is no `RH-…`"},
 		{"show ../../etc", "There is no"},
 		{"frobnicate the widget", "I made nothing of `frobnicate"},
+		{"digest", "`/rehome digest daily`"},
+		{"digest hourly", "`/rehome digest daily`"},
+		{"digest DAILY", "once a day"},
+		{"digest now", "as things come"},
+		{"help owners", "Not my app"},
 		{"policy 3P CME", "`Mooncake, Prod + CME`"},
 		{"policy 1P AME Mooncake", "`MoonCake + Prod + CME`"},
 		{"policy 1P GME Mooncake", "There is *no policy row* for `1P GME Mooncake`"},

@@ -17,22 +17,26 @@ var arrows = map[string][]string{
 	"policy":                {},
 	"conversation":          {"rehome/policy"},
 	"store":                 {"rehome/conversation", "rehome/policy"},
-	"store/storetest":       {"rehome/store", "rehome/conversation", "rehome/policy"},
+	"store/storetest":       {"rehome/store", "rehome/conversation", "rehome/policy", "github.com/google/go-cmp"},
 	"store/bolt":            {"rehome/store", "rehome/conversation", "rehome/policy", "go.etcd.io/bbolt"},
 	"bot":                   {"rehome/conversation", "rehome/policy", "rehome/store"},
-	"bot/slackapp":          {"rehome/bot", "rehome/conversation", "rehome/policy", "rehome/store", "github.com/slack-go/slack"},
+	"bot/slackapp":          {"rehome/bot", "rehome/conversation", "rehome/policy", "rehome/store", "github.com/slack-go/slack", "github.com/gorilla/websocket", "golang.org/x/sync", "golang.org/x/time"},
 	"bot/intake":            {"rehome/bot", "rehome/conversation", "rehome/policy"},
 	"bot/intake/entratoken": {"rehome/bot/intake", "github.com/coreos/go-oidc"},
+	"bot/entra":             {"rehome/bot", "rehome/conversation", "rehome/policy", "github.com/microsoftgraph", "github.com/microsoft", "github.com/Azure/azure-sdk-for-go", "golang.org/x/sync", "golang.org/x/time"},
 	"bot/sandbox":           {"github.com/gorilla/websocket"},
+	"bot/sandbox/graph":     {},
 	"cmd/rehome":            {"*"},
 }
 
 // leaves may be imported by one room only: what touches the outside stays at
 // the edge.
 var leaves = map[string]string{
-	"go.etcd.io/bbolt":          "store/bolt",
-	"github.com/slack-go/slack": "bot/slackapp",
-	"github.com/coreos/go-oidc": "bot/intake/entratoken",
+	"go.etcd.io/bbolt":                                 "store/bolt",
+	"github.com/slack-go/slack":                        "bot/slackapp",
+	"github.com/coreos/go-oidc":                        "bot/intake/entratoken",
+	"github.com/microsoftgraph":                        "bot/entra",
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity": "bot/entra",
 }
 
 // TestArrows fails when a room imports what it must not know.

@@ -134,6 +134,8 @@ func serveUntil(ctx context.Context, server *http.Server, l net.Listener) error 
 	if err := server.Shutdown(wait); err != nil {
 		_ = server.Close() // whoever is left had their time
 	}
-	<-ended // http.ErrServerClosed
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	return nil
 }

@@ -93,14 +93,14 @@ func (p *program) demo(ctx context.Context, in demoInput) (err error) {
 	if err != nil {
 		return err
 	}
-	w, err := openWorkspace(l.Addr())
+	w, err := openWorkspace(l.Addr()) //nolint:contextcheck // it ends with close, after the bot that talks to it
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
 	defer w.close()
 	parts.slack.APIURL, parts.slack.BotToken, parts.slack.AppToken = w.url+"/api/", w.botToken, w.appToken
 	go w.serve(l)
-	a, err := assemble(parts)
+	a, err := assemble(parts) //nolint:contextcheck // opening a store is not cut short
 	if err != nil {
 		return err
 	}
@@ -217,7 +217,7 @@ func (w *workspace) serve(l net.Listener) {
 // close ends the workspace's own connections first: the page's stream and the
 // bot's socket are never idle.
 func (w *workspace) close() {
-	w.Workspace.Close()
+	w.Close()
 	_ = w.server.Close()
 	<-w.ended
 }
@@ -317,7 +317,7 @@ func (p *program) sayWhatToTry(path string) {
 Three things to try there:
   1. In #app-security-triage, open a thread and answer the question.
   2. In any channel, type:  /rehome 1P SG owner AME, Fairfax, cloud-mismatch
-  3. Change an answer, or be somebody else (lower left), and see both threads follow.
+  3. Press Change on an answer, or be somebody else (“You are”, in the sidebar).
 
 From another terminal:  REHOME_STORE=bolt:%s rehome list
 Ctrl-C ends the demo.

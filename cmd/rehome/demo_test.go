@@ -235,6 +235,10 @@ func TestWhatWaitsIsDescribed(t *testing.T) {
 		conversation.Show{In: 1, Card: "q2"},
 		conversation.Tell{To: conversation.Person{ID: rivera}, Text: policy.Say("Ada was faster.")},
 		conversation.Record{Text: "opened"},
+		conversation.Lookup{},
+		conversation.Gather{To: conversation.Person{ID: rivera}},
+		conversation.Report{Text: policy.Say("A word.")},
+		conversation.Remember{Key: "app/1"},
 	} {
 		if whatOf(e) == "" {
 			t.Errorf("%T", e)

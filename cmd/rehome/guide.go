@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"charm.land/glamour/v2"
+	"charm.land/glamour/v2/styles"
 	"github.com/spf13/cobra"
 
 	"rehome/bot/intake"
@@ -110,29 +112,27 @@ func (p *program) completeFact(c *cobra.Command, flag string, fact policy.FactNa
 	}
 }
 
-// valuesOf lists what a fact can be, with a word of help where there is one.
+// fewValues are the facts that have a few fixed values, each with a word of help.
+var fewValues = map[policy.FactName][]string{
+	policy.PartyFact: {"1P\tfirst-party", "3P\tthird-party"},
+	policy.AppCloud:  {string(policy.Public), string(policy.Mooncake), string(policy.Fairfax)},
+	policy.Option:    {"A", "B", "1", "2", "3", "move-cert", "update-sg"},
+	policy.Plane:     {"data-flow", "control-plane"},
+	policy.Vault:     {"KV", "dSMS"},
+}
+
+// valuesOf lists what a fact can be; nothing where any word will do.
 func valuesOf(p *policy.Policy, fact policy.FactName) []string {
-	var out []string
-	switch fact {
-	case policy.Violated:
+	out := slices.Clone(fewValues[fact])
+	if fact == policy.Violated {
 		for _, t := range p.Titles() {
 			out = append(out, t.Text+"\t"+t.Hint)
 		}
-	case policy.AppTenant, policy.SGOwner:
+	}
+	if fact == policy.AppTenant || fact == policy.SGOwner {
 		for _, row := range p.Rows(policy.ThirdParty) {
 			out = append(out, row.Tenant+"\t"+string(row.Cloud))
 		}
-	case policy.PartyFact:
-		out = []string{"1P\tfirst-party", "3P\tthird-party"}
-	case policy.AppCloud:
-		out = []string{string(policy.Public), string(policy.Mooncake), string(policy.Fairfax)}
-	case policy.Option:
-		out = []string{"A", "B", "1", "2", "3", "move-cert", "update-sg"}
-	case policy.Plane:
-		out = []string{"data-flow", "control-plane"}
-	case policy.Vault:
-		out = []string{"KV", "dSMS"}
-	default: // the rest are free words
 	}
 	return out
 }
@@ -268,11 +268,7 @@ func (p *program) printDecision(d policy.Decision, format string) error {
 	}
 	text := d.Markdown()
 	if width, ok := terminal(p.out); ok {
-		style := "auto"
-		if p.env("NO_COLOR") != "" || p.env("TERM") == "dumb" {
-			style = "notty"
-		}
-		if pretty, err := glamourRender(text, style, min(width, 100)); err == nil {
+		if pretty, err := p.madeUp(text, min(width, 100)); err == nil {
 			text = pretty
 		}
 	}
@@ -280,10 +276,18 @@ func (p *program) printDecision(d policy.Decision, format string) error {
 	return err
 }
 
-func glamourRender(text, style string, width int) (string, error) {
-	option := glamour.WithEnvironmentConfig() // GLAMOUR_STYLE, else by the terminal's background
-	if style != "auto" {
-		option = glamour.WithStandardStyle(style)
+// madeUp returns Markdown as a terminal shows it. GLAMOUR_STYLE chooses another
+// style; ours leaves the text in the terminal's own colour, which can be read on
+// any background.
+func (p *program) madeUp(text string, width int) (string, error) {
+	style := styles.DarkStyleConfig
+	style.Document.Color = nil
+	option := glamour.WithStyles(style)
+	switch {
+	case p.env("NO_COLOR") != "" || p.env("TERM") == "dumb":
+		option = glamour.WithStandardStyle(styles.NoTTYStyle)
+	case p.env("GLAMOUR_STYLE") != "":
+		option = glamour.WithStylePath(p.env("GLAMOUR_STYLE"))
 	}
 	r, err := glamour.NewTermRenderer(option, glamour.WithWordWrap(width))
 	if err != nil {

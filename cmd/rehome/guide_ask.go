@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 
@@ -21,13 +22,17 @@ func (p *program) ask(ctx context.Context, pol *policy.Policy, n policy.Need) (p
 	if p.env("ACCESSIBLE") != "" || p.env("TERM") == "dumb" {
 		return askInLines(p.in, p.out, pol, n)
 	}
+	if tty, ok := p.in.(*os.File); ok && p.keyboard == nil {
+		p.keyboard = newKeyboard(tty)
+	}
 	options := make([]huh.Option[string], 0, len(n.Choices))
 	for _, c := range n.Choices {
 		options = append(options, huh.NewOption(labelOf(c), c.Value))
 	}
 	question := huh.NewSelect[string]().Title(n.Prompt).Description(n.Why).Options(options...)
-	err := huh.NewForm(huh.NewGroup(question)).WithInput(p.in).WithOutput(p.out).WithShowHelp(true).RunWithContext(ctx)
-	if err != nil {
+	keys := p.keyboard.turn()
+	defer keys.over()
+	if err := huh.NewForm(huh.NewGroup(question)).WithInput(keys).WithOutput(p.out).WithShowHelp(true).RunWithContext(ctx); err != nil {
 		return policy.Choice{}, errStopped
 	}
 	value, _ := question.GetValue().(string)

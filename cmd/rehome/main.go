@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, env func(string) string, io stdio) 
 }
 
 func (p *program) run(ctx context.Context, args []string) int {
-	root := p.root()
+	root := p.root() //nolint:contextcheck // each command gets ctx from ExecuteContext
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
@@ -74,6 +74,8 @@ type program struct {
 	now     func() time.Time
 	config  string // --config
 	started bool   // a command began; before that, every error is a misuse
+
+	keyboard *keyboard // what guide's questions are answered on
 }
 
 type stdio struct {

@@ -126,8 +126,16 @@ func whatOf(e conversation.Effect) string {
 		return fmt.Sprintf("show %s in thread %d", e.Card, e.In)
 	case conversation.Tell:
 		return fmt.Sprintf("tell %s: %s", e.To.ID, e.Text)
+	case conversation.Gather:
+		return "tell the owner " + e.To.ID
+	case conversation.Lookup:
+		return "look up the app and its owners"
+	case conversation.Report:
+		return "report: " + e.Text.String()
+	case conversation.Remember:
+		return "remember " + e.Key // unreachable, as the next: both are written with the state and never delivered
 	case conversation.Record:
-		return "record " + e.Text // unreachable: a record is written with the state and never delivered
+		return "record " + e.Text
 	}
 	return ""
 }
@@ -191,7 +199,10 @@ func (p *program) showCommand() *cobra.Command {
 		Short:   "One conversation: what is known, asked and said, and its journal",
 		Long:    "show prints one conversation with its journal.\n\n" + besideHelp,
 		Example: "  rehome show RH-1042",
-		Args:    args(1, 1, "one conversation, such as RH-1"),
+		Args: cobra.MatchAll(args(1, 1, "one conversation, such as RH-1"), func(_ *cobra.Command, args []string) error {
+			_, err := idOf(args[0])
+			return err
+		}),
 	}
 	return p.rememberedCommand(c, func(ctx context.Context, r remembered, args []string, format string) error {
 		id, err := idOf(args[0])

@@ -20,7 +20,7 @@ func (secret) GoString() string             { return hidden }
 func (secret) Format(f fmt.State, _ rune)   { _, _ = f.Write([]byte(hidden)) }
 func (secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 func (secret) MarshalJSON() ([]byte, error) { return []byte(`"` + hidden + `"`), nil }
-func (secret) MarshalYAML() ([]byte, error) { return []byte(hidden), nil }
+func (secret) MarshalYAML() ([]byte, error) { return []byte(`"` + hidden + `"`), nil } // bare, * would begin an alias
 func (secret) LogValue() slog.Value         { return slog.StringValue(hidden) }
 
 // maxSecret bounds a secret's file; Slack's tokens are under 200 bytes.

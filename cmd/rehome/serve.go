@@ -61,7 +61,7 @@ func (p *program) serve(ctx context.Context, listenAt, storeAt string) (err erro
 	if err != nil {
 		return err
 	}
-	a, err := assemble(parts)
+	a, err := assemble(parts) //nolint:contextcheck // opening a store is not cut short
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}

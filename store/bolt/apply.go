@@ -32,7 +32,8 @@ func (s *Store) Apply(ctx context.Context, in store.Input) (store.Applied, error
 }
 
 // ApplyAll implements [store.Store]. When ctx ends while the commit is under
-// way, its error is returned and the batch may be applied nevertheless.
+// way, its error is returned and the batch, which is still read then, may be
+// applied nevertheless.
 func (s *Store) ApplyAll(ctx context.Context, b store.Batch) ([]store.Applied, error) {
 	if err := b.Check(); err != nil {
 		return nil, err
@@ -227,7 +228,7 @@ func (t *tx) advance(n uint64, was held, step store.Step, at time.Time, event st
 	if err != nil {
 		return next, err
 	}
-	text, err := json.Marshal(next)
+	text, err := json.Marshal(&next)
 	if err != nil {
 		return next, fmt.Errorf("conversation %s cannot be kept: %w", id, err)
 	}
@@ -299,7 +300,7 @@ func sort(n uint64, c conversation.Conversation, effects []conversation.Effect, 
 func (t *tx) entries(n, before uint64, records []conversation.Record, at time.Time, event string) (texts [][]byte, newest uint64, err error) {
 	seq := t.Bucket([]byte(inJournal)).Sequence()
 	for _, r := range records {
-		text, err := json.Marshal(entry{Conversation: n, Before: before, At: stampOf(at), By: r.By.ID, Text: r.Text, Event: event})
+		text, err := json.Marshal(&entry{Conversation: n, Before: before, At: stampOf(at), By: r.By.ID, Text: r.Text, Event: event})
 		if err != nil {
 			return nil, 0, fmt.Errorf("the journal of %s cannot be kept: %w", idOf(n), err)
 		}
@@ -443,19 +444,28 @@ func (t *tx) append(text []byte) error {
 	if err != nil {
 		return err
 	}
-	before := make([]byte, hashSize) // of the first: nothing
-	if seq > 1 {
-		last := number(seq - 1)
-		body, err := get(t.Tx, inJournal, last)
-		if err != nil {
+	if t.link == nil {
+		if t.link, err = t.linkOf(seq - 1); err != nil {
 			return err
 		}
-		if len(body) < hashSize {
-			return damaged(inJournal, last, "it is missing or cut short")
-		}
-		before = body[:hashSize]
 	}
-	return t.put(inJournal, number(seq), chain(before, seq, text), text)
+	t.link = chain(t.link, seq, text)
+	return t.put(inJournal, number(seq), t.link, text)
+}
+
+// linkOf returns the hash of journal entry seq; of none, 0, it is nothing.
+func (t *tx) linkOf(seq uint64) ([]byte, error) {
+	if seq == 0 {
+		return make([]byte, hashSize), nil
+	}
+	body, err := get(t.Tx, inJournal, number(seq))
+	if err != nil {
+		return nil, err
+	}
+	if len(body) < hashSize {
+		return nil, damaged(inJournal, number(seq), "it is missing or cut short")
+	}
+	return body[:hashSize], nil
 }
 
 // see keeps an event's key.

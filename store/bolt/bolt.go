@@ -20,8 +20,8 @@
 //
 // Writes go through one goroutine, which commits what has gathered while the
 // commit before was under way (commit.go). Reads see the file as of the last
-// commit and wait for nobody, except that [Store.Due] waits for a commit that
-// is under way.
+// commit and wait for nobody, except that [Store.Due] and [Store.Line] wait for a
+// commit that is under way.
 //
 // Keep the file on a local disk. ext4 with fast_commit on a kernel before 5.15
 // can lose what it was told to sync.

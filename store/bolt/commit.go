@@ -192,4 +192,5 @@ type tx struct {
 	*bbolt.Tx
 	touched bool     // by the write that is running
 	changes []change // to deliveries that wait
+	link    []byte   // hash of the journal's last entry, once it is needed
 }

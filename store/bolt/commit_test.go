@@ -96,13 +96,19 @@ func TestAfterACommitThatFailedNothingMoreIsWritten(t *testing.T) {
 
 func TestAFullStoreSaysSoAndTakesWhatIsSmall(t *testing.T) {
 	s := openWith(t, Options{MaxSize: 2 << 20})
-	var small, big error
+	var small, big, batch error
 	together(t, s, []func(){
 		func() { _, big = s.Apply(t.Context(), notes("too big", 4<<20)) },
 		func() { _, small = s.Apply(t.Context(), notes("small", 10)) },
+		func() {
+			_, batch = s.ApplyAll(t.Context(), store.Batch{Inputs: []store.Input{notes("of a batch", 10), notes("too big, in a batch", 4<<20)}})
+		},
 	})
-	if !errors.Is(big, store.ErrFull) || small != nil {
-		t.Errorf("together: big = %v, small = %v; want ErrFull and none", big, small)
+	if !errors.Is(big, store.ErrFull) || !errors.Is(batch, store.ErrFull) || small != nil {
+		t.Errorf("together: big = %v, batch = %v, small = %v; want ErrFull, ErrFull and none", big, batch, small)
+	}
+	if got, err := s.Apply(t.Context(), notes("of a batch", 10)); err != nil || !got.Fresh {
+		t.Errorf("half of a batch that did not fit: fresh %v, %v; want nothing of it", got.Fresh, err)
 	}
 	var full bool
 	for i := 0; i < 100 && !full; i++ {
@@ -164,6 +170,78 @@ func TestAWriteThatFailsHalfWayFailsAlone(t *testing.T) {
 	}
 	if ready, _, err := s.Due(t.Context(), time.Now(), nil); err != nil || len(ready) != 11 {
 		t.Errorf("%d are due, %v; want 11", len(ready), err)
+	}
+}
+
+func TestABatchThatFailsLeavesTheOthersOfItsGroupAlone(t *testing.T) {
+	s := openWith(t, Options{})
+	inputs := func(who string, n int) store.Batch {
+		var b store.Batch
+		for i := range n {
+			b.Inputs = append(b.Inputs, notes(fmt.Sprint(who, " ", i), 10))
+		}
+		b.Quarantine = []store.Quarantined{{Source: who, Body: []byte("{}")}}
+		return b
+	}
+	var runs []func()
+	for i := range 4 {
+		runs = append(runs, func() {
+			b := inputs(fmt.Sprint("good ", i), 10)
+			if got, err := s.ApplyAll(t.Context(), b); err != nil || len(got) != 10 || !got[9].Fresh {
+				t.Errorf("a batch beside one that fails = %d, %v", len(got), err)
+			}
+		}, func() {
+			b := inputs(fmt.Sprint("bad ", i), 10)
+			b.Inputs[9].Conversation = "RH-99999"
+			if got, err := s.ApplyAll(t.Context(), b); !errors.Is(err, store.ErrNotFound) || got != nil {
+				t.Errorf("a batch with an unknown conversation = %d, %v", len(got), err)
+			}
+		}, func() {
+			if got, err := s.Apply(t.Context(), notes(fmt.Sprint("one ", i), 10)); err != nil || !got.Fresh {
+				t.Errorf("one beside a batch that fails = %v", err)
+			}
+		})
+	}
+	together(t, s, runs)
+	if ready, _, err := s.Due(t.Context(), time.Now(), nil); err != nil || len(ready) != 44 {
+		t.Errorf("%d are due, %v; want those of 44 conversations", len(ready), err)
+	}
+	aside, err := s.Quarantined(t.Context())
+	if err != nil || len(aside) != 4 {
+		t.Errorf("%d were kept aside, %v; want 4", len(aside), err)
+	}
+	for i, q := range aside {
+		if q.ID != uint64(i+1) || !strings.HasPrefix(q.Source, "good") {
+			t.Errorf("kept aside: %d from %s", q.ID, q.Source)
+		}
+	}
+	if err := s.Verify(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAGroupIsBoundedByWhatItHolds(t *testing.T) {
+	s := openWith(t, Options{})
+	commits := func() (n int) {
+		_ = s.db.View(func(t *bbolt.Tx) error { n = t.ID(); return nil })
+		return n
+	}
+	before := commits()
+	var runs []func()
+	for i := range 6 {
+		runs = append(runs, func() {
+			b := store.Batch{Inputs: make([]store.Input, maxGroup/2)}
+			for j := range b.Inputs {
+				b.Inputs[j] = notes(fmt.Sprint(i, " ", j), 10)
+			}
+			if _, err := s.ApplyAll(t.Context(), b); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	together(t, s, runs)
+	if got := commits() - before; got < 3 {
+		t.Errorf("6 batches of %d were committed in %d, want at most two batches in each", maxGroup/2, got)
 	}
 }
 
@@ -298,7 +376,7 @@ func TestAJournalThatWasRewrittenDoesNotAddUp(t *testing.T) {
 
 func TestAnErrorAfterTheWriteStopsTheStoreAndARestartKnowsTheEvent(t *testing.T) {
 	s := openWith(t, Options{})
-	err := s.write(t.Context(), func(t *tx) error {
+	err := s.write(t.Context(), 1, func(t *tx) error {
 		t.OnCommit(func() { panic("the last sync failed, but the disk had it all") })
 		_, err := t.apply(notes("e", 10))
 		return err

@@ -426,5 +426,17 @@ func TestEventKeysAreRememberedForTwoDaysAndThenForgottenLittleByLittle(t *testi
 		if apply("new 0") {
 			t.Error("new 0 was forgotten the same day")
 		}
+
+		time.Sleep(49 * time.Hour) // virtual
+		var batch store.Batch
+		for i := range 10 {
+			batch.Inputs = append(batch.Inputs, store.Input{Event: fmt.Sprint("of a batch ", i), At: time.Now(), Step: func(c conversation.Conversation) (conversation.Conversation, []conversation.Effect) { return c, nil }})
+		}
+		if _, err := s.ApplyAll(context.Background(), batch); err != nil {
+			t.Fatal(err)
+		}
+		if n := bolt.SeenKeys(s); n != 3+old+1+10-20 {
+			t.Errorf("after a batch of 10, %d keys are kept, want 20 of the %d old ones forgotten", n, 3+old+1)
+		}
 	})
 }

@@ -10,22 +10,23 @@ import (
 )
 
 // lines knows, of every delivery that waits, its line, when it is due and which
-// channel it goes to, so that asking what is due costs what is due and taken and
-// not what waits. It is made from the file when that is opened and follows each
-// commit; about 120 bytes for each delivery that waits.
+// channel it goes to, so that asking what is due costs what is taken and how many
+// channels wait, and not what waits. It is made from the file when that is opened
+// and follows each commit; about 120 bytes for each delivery that waits.
 type lines struct {
 	// mu is held while a transaction that changes deliveries commits and is
 	// followed, so that whoever holds it sees the same here and in the file.
 	mu     sync.Mutex
 	byName map[string]*line
-	heads  headHeap
+	heads  map[string]*headHeap // by the channel they go to; none is empty
 }
 
 // A line is never empty while it is known.
 type line struct {
 	name    string
 	waiting []waiting // oldest first; the head is the first
-	at      int       // place in the heap of heads
+	channel string    // whose heap of heads it is in
+	at      int       // place there
 }
 
 type waiting struct {
@@ -42,7 +43,7 @@ type change struct {
 	gone bool
 }
 
-func newLines() *lines { return &lines{byName: map[string]*line{}} }
+func newLines() *lines { return &lines{byName: map[string]*line{}, heads: map[string]*headHeap{}} }
 
 // follow takes over what a committed transaction changed. l.mu is held.
 func (l *lines) follow(changes []change) {
@@ -60,7 +61,7 @@ func (l *lines) set(name string, w waiting) {
 	if in == nil {
 		in = &line{name: name, waiting: []waiting{w}}
 		l.byName[name] = in
-		heap.Push(&l.heads, in)
+		l.push(in)
 		return
 	}
 	i, known := in.find(w.id)
@@ -70,7 +71,7 @@ func (l *lines) set(name string, w waiting) {
 		in.waiting = slices.Insert(in.waiting, i, w)
 	}
 	if i == 0 {
-		heap.Fix(&l.heads, in.at)
+		l.fix(in)
 	}
 }
 
@@ -84,7 +85,7 @@ func (l *lines) remove(name string, id uint64) {
 	case !known:
 		return
 	case len(in.waiting) == 1:
-		heap.Remove(&l.heads, in.at)
+		l.pull(in)
 		delete(l.byName, name)
 		return
 	}
@@ -94,7 +95,37 @@ func (l *lines) remove(name string, id uint64) {
 	}
 	in.waiting[0] = waiting{}
 	in.waiting = in.waiting[1:] // moves nothing, however long the line is
-	heap.Fix(&l.heads, in.at)
+	l.fix(in)
+}
+
+// push puts a line among the heads of the channel that its own goes to.
+func (l *lines) push(in *line) {
+	in.channel = in.waiting[0].channel
+	heads := l.heads[in.channel]
+	if heads == nil {
+		heads = new(headHeap)
+		l.heads[in.channel] = heads
+	}
+	heap.Push(heads, in)
+}
+
+// pull takes a line out from among the heads.
+func (l *lines) pull(in *line) {
+	heads := l.heads[in.channel]
+	heap.Remove(heads, in.at)
+	if len(*heads) == 0 {
+		delete(l.heads, in.channel)
+	}
+}
+
+// fix puts a line where it belongs after its head has changed.
+func (l *lines) fix(in *line) {
+	if in.channel == in.waiting[0].channel {
+		heap.Fix(l.heads[in.channel], in.at)
+		return
+	}
+	l.pull(in)
+	l.push(in)
 }
 
 func (in *line) find(id uint64) (int, bool) {
@@ -111,25 +142,27 @@ func (in *line) find(id uint64) (int, bool) {
 
 // due returns the ids of the heads that are due at now and taken, oldest first,
 // and when the first that is not due will be. l.mu is held.
-func (l *lines) due(now time.Time, take func(store.Waiting) bool) (ids []uint64, next time.Time) {
-	// In a heap everything under a head that is not due is due later still.
-	for look := []int{0}; len(look) > 0; {
-		i := look[len(look)-1]
-		look = look[:len(look)-1]
-		if i >= len(l.heads) {
-			continue
-		}
-		head := l.heads[i].waiting[0]
-		if head.due.After(now) {
-			if next.IsZero() || head.due.Before(next) {
-				next = head.due
+func (l *lines) due(now time.Time, take func(store.Waiting) store.Taking) (ids []uint64, next time.Time) {
+	for channel, heads := range l.heads {
+		for head := range heads.soonestFirst {
+			w := head.waiting[0]
+			if w.due.After(now) {
+				if next.IsZero() || w.due.Before(next) {
+					next = w.due
+				}
+				break
 			}
-			continue
+			asked := store.Take
+			if take != nil {
+				asked = take(store.Waiting{Line: head.name, Channel: channel})
+			}
+			if asked == store.LeaveChannel {
+				break
+			}
+			if asked == store.Take {
+				ids = append(ids, w.id)
+			}
 		}
-		if take == nil || take(store.Waiting{Line: l.heads[i].name, Channel: head.channel}) {
-			ids = append(ids, head.id)
-		}
-		look = append(look, 2*i+1, 2*i+2)
 	}
 	slices.Sort(ids)
 	return ids, next
@@ -145,11 +178,48 @@ func (l *lines) waitingIn(name string) (ids []uint64) {
 	return ids
 }
 
-// headHeap is lines by when their heads are due.
+// headHeap is lines by when their heads are due, and by age where that is equal.
 type headHeap []*line
 
-func (h headHeap) Len() int           { return len(h) }
-func (h headHeap) Less(i, j int) bool { return h[i].waiting[0].due.Before(h[j].waiting[0].due) }
+// soonestFirst yields the lines in order. In a heap those under one come after
+// it, so that only the first few are ever compared when only they are wanted.
+func (h headHeap) soonestFirst(yield func(*line) bool) {
+	seen := &places{in: h}
+	for at := 0; yield(h[at]); at = heap.Pop(seen).(int) {
+		for under := 2*at + 1; under <= 2*at+2 && under < len(h); under++ {
+			heap.Push(seen, under)
+		}
+		if seen.Len() == 0 {
+			return
+		}
+	}
+}
+
+// places are places in a heap of heads whose lines come next.
+type places struct {
+	in headHeap
+	at []int
+}
+
+func (p *places) Len() int           { return len(p.at) }
+func (p *places) Less(i, j int) bool { return p.in.Less(p.at[i], p.at[j]) }
+func (p *places) Swap(i, j int)      { p.at[i], p.at[j] = p.at[j], p.at[i] }
+func (p *places) Push(x any)         { p.at = append(p.at, x.(int)) }
+
+func (p *places) Pop() any {
+	last := p.at[len(p.at)-1]
+	p.at = p.at[:len(p.at)-1]
+	return last
+}
+
+func (h headHeap) Len() int { return len(h) }
+func (h headHeap) Less(i, j int) bool {
+	a, b := h[i].waiting[0], h[j].waiting[0]
+	if !a.due.Equal(b.due) {
+		return a.due.Before(b.due)
+	}
+	return a.id < b.id
+}
 func (h headHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].at, h[j].at = i, j

@@ -22,7 +22,7 @@ import (
 const chunk = 256
 
 // Due implements [store.Store].
-func (s *Store) Due(ctx context.Context, now time.Time, take func(store.Waiting) bool) (ready []store.Delivery, next time.Time, err error) {
+func (s *Store) Due(ctx context.Context, now time.Time, take func(store.Waiting) store.Taking) (ready []store.Delivery, next time.Time, err error) {
 	ready, err = s.waiting(ctx, func(l *lines) (ids []uint64) {
 		ids, next = l.due(now, take)
 		return ids

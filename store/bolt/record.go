@@ -210,7 +210,7 @@ func newDelivery(n uint64, c conversation.Conversation, e conversation.Effect, a
 }
 
 func (d delivery) text() ([]byte, error) {
-	text, err := json.Marshal(d)
+	text, err := json.Marshal(&d)
 	if err != nil {
 		return nil, fmt.Errorf("a delivery (%s) of %s cannot be kept: %w", d.Kind, idOf(d.Conversation), err)
 	}

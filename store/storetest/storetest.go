@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -50,6 +51,18 @@ func Run(t *testing.T, open Open) {
 		"an outcome whose step panics leaves the delivery":      outcomePanics,
 		"an outcome cannot be put off and abandoned":            refusedOutcome,
 		"a list can be left, and its reader may write":          listing,
+		"a finding that is seen again has a step of its own":    seenAgain,
+		"a batch is applied in order and sees itself":           batch,
+		"a batch is applied whole or not at all":                batchFails,
+		"what could not be read is kept aside until released":   keptAside,
+		"every effect that is delivered waits in its line":      everyEffect,
+		"a line is listed as it waits":                          lineListed,
+		"what is due is taken by line and channel":              taking,
+		"what was due first is taken first":                     soonestFirst,
+		"a delivery that was begun may have been carried out":   begun,
+		"deliveries are settled together, or none is":           settledTogether,
+		"values are remembered, recalled and forgotten":         recalling,
+		"a conversation is found by the app its facts name":     about,
 		"one event from many at once is applied once":           manyAtOnce,
 		"many conversations from many at once are all kept":     crowd,
 		"a call whose context has ended changes nothing":        endedContext,
@@ -687,18 +700,40 @@ func endedContext(t *testing.T, s store.Store) {
 	_, errJournal := s.Journal(ctx, id)
 	_, errOutbox := s.Outbox(ctx, true)
 	_, _, errDue := s.Due(ctx, noon, nil)
-	for what, err := range map[string]error{
-		"Apply": errApply, "Settle": s.Settle(ctx, store.Settled{Delivery: outbox(t, s, true)[0]}), "Get": errGet, "Find": errFind,
+	d := outbox(t, s, true)[0]
+	calls := map[string]error{
+		"Apply": errApply, "Settle": s.Settle(ctx, store.Settled{Delivery: d}), "Get": errGet, "Find": errFind,
 		"List":    s.List(ctx, func(conversation.Conversation) bool { t.Error("List went on"); return true }),
 		"Journal": errJournal, "Outbox": errOutbox, "Due": errDue,
-	} {
+	}
+	maps.Copy(calls, others(ctx, s, id, d))
+	for what, err := range calls {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s = %v, want context.Canceled", what, err)
 		}
 	}
-	if gets(t, s, id).Status != conversation.Asking || len(outbox(t, s, true)) != 1 {
+	if gets(t, s, id).Status != conversation.Asking || len(outbox(t, s, true)) != 1 || !outbox(t, s, true)[0].MaybeSent.IsZero() {
 		t.Error("a call whose context had ended changed something")
 	}
+	recalls(t, s, "", nil)
+}
+
+// others makes the calls that neither test makes by itself.
+func others(ctx context.Context, s store.Store, id string, d store.Delivery) map[string]error {
+	_, errApplyAll := s.ApplyAll(ctx, store.Batch{Inputs: []store.Input{{Event: "b", Conversation: id, Step: does(conversation.Ended)}}})
+	_, errLine := s.Line(ctx, d.Line)
+	_, errRecall := s.Recall(ctx, "")
+	_, errQuarantined := s.Quarantined(ctx)
+	_, errAbout := s.About(ctx, "")
+	return map[string]error{
+		"ApplyAll": errApplyAll, "an empty ApplyAll": emptyBatch(ctx, s), "Line": errLine, "Recall": errRecall, "Quarantined": errQuarantined,
+		"About": errAbout, "Begin": s.Begin(ctx, d, noon), "Remember": s.Remember(ctx, "k", "v"), "an empty Settle": s.Settle(ctx),
+	}
+}
+
+func emptyBatch(ctx context.Context, s store.Store) error {
+	_, err := s.ApplyAll(ctx, store.Batch{})
+	return err
 }
 
 func closing(t *testing.T, s store.Store) {
@@ -716,11 +751,13 @@ func closing(t *testing.T, s store.Store) {
 	_, errJournal := s.Journal(ctx, id)
 	_, errOutbox := s.Outbox(ctx, true)
 	_, _, errDue := s.Due(ctx, noon, nil)
-	for what, err := range map[string]error{
+	calls := map[string]error{
 		"Apply": errApply, "Settle": s.Settle(ctx, store.Settled{Delivery: d}), "Get": errGet, "Find": errFind,
 		"List":    s.List(ctx, func(conversation.Conversation) bool { return true }),
 		"Journal": errJournal, "Outbox": errOutbox, "Due": errDue,
-	} {
+	}
+	maps.Copy(calls, others(ctx, s, id, d))
+	for what, err := range calls {
 		if !errors.Is(err, store.ErrClosed) {
 			t.Errorf("%s of a closed store = %v, want ErrClosed", what, err)
 		}

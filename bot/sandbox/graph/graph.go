@@ -244,7 +244,7 @@ func (s *Server) permit(tenantID, permission string, yes bool) {
 }
 
 // Break sets what decides about faults; nil means none. It is called once for
-// each request, before anything is looked at, and must not call the server.
+// each request, before anything is looked at, by many goroutines at once.
 func (s *Server) Break(fault func(Request) Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -286,11 +286,12 @@ func (f Fault) broken() bool { return f.Status != 0 || f.Raw || f.Hang || f.Drop
 
 func (s *Server) faultFor(r Request) Fault {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fault == nil {
+	fault := s.fault
+	s.mu.Unlock()
+	if fault == nil {
 		return Fault{}
 	}
-	return s.fault(r)
+	return fault(r)
 }
 
 func (s *Server) note(r Request) {
