@@ -408,7 +408,7 @@ func (t *turn) decide(by Person) {
 		t.withdraw()
 		if cur, ok := t.c.CurrentReply(); !ok || !readsTheSame(cur.Decision, d) {
 			t.supersede(by)
-			t.c.Replies = append(t.c.Replies, Reply{Decision: d, Parts: len(parts(d))})
+			t.c.Replies = append(t.c.Replies, Reply{Decision: d, Parts: len(parts(d, allParts))})
 			t.record(Person{}, "replied: "+string(d.Outcome)+orEmpty(" ", string(d.Scenario))+orEmpty(", option ", d.Option))
 		}
 		t.c.Status = Ended
@@ -511,7 +511,7 @@ func sameDecision(a, b policy.Decision) bool {
 // That the policy has meanwhile grown old is no reason to tell it again.
 func readsTheSame(a, b policy.Decision) bool {
 	told := func(d policy.Decision) string {
-		cards := parts(d)
+		cards := parts(d, allParts)
 		if n := len(cards); n > 0 && d.Remediation != nil {
 			cards[n-1] = cards[n-1][:len(cards[n-1])-1] // the policy's version and age
 		}

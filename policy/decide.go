@@ -585,9 +585,9 @@ func kindOf(s Scenario, party Party) string {
 }
 
 func (c *course) tenantChoices(names []string) []Choice {
-	var out []Choice
-	for _, name := range names {
-		out = append(out, Choice{Value: name, Label: name})
+	out := make([]Choice, len(names))
+	for i, name := range names {
+		out[i] = Choice{Value: name, Label: name}
 	}
 	return out
 }
