@@ -134,6 +134,24 @@ func (w *watched) has(t *testing.T, id string) bool {
 	return err == nil
 }
 
+func TestWhatIsNoChannelOrAddressIsRefusedAtTheStart(t *testing.T) {
+	d := sit(t, set{door: "http"})
+	for _, c := range []struct {
+		change func(*Doors)
+		want   string
+	}{
+		{func(d *Doors) { d.AlertChannels = []string{"#alerts"} }, "not a channel id"},
+		{func(d *Doors) { d.AlertLinks = []string{"s360.contoso.example"} }, "not an https address"},
+		{func(d *Doors) { d.AlertLinks = []string{"http://s360.contoso.example"} }, "not an https address"},
+	} {
+		doors := Doors{Bot: d.bot, Chat: d.chat}
+		c.change(&doors)
+		if _, err := New(doors); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %s", err, c.want)
+		}
+	}
+}
+
 func TestWhereALinkLeads(t *testing.T) {
 	for _, c := range []struct {
 		known, address string

@@ -69,6 +69,9 @@ func TestWhereTheBotIsNotItUsesADirectMessageAndSaysWhy(t *testing.T) {
 		check(t, d.Command(alice, random, "/rehome", title))
 		d.told(alice, "in our direct message, since I'm not in this one")
 		root := d.find(d.DM(alice), "*RH-1 · ")
+		if got := labels(root); got != "I take it [Hand over…]" {
+			t.Errorf("the root has %s: there is nothing to join", got)
+		}
 		q := d.find(d.DM(alice), "*1. Is ")
 		if q.ThreadTS != root.TS {
 			t.Error("the question is not in the thread")
