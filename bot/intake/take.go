@@ -233,9 +233,8 @@ func (b Became) String() string {
 	if b.Quarantined {
 		said = append(said, "not understood, kept in quarantine")
 	}
-	line := strings.Join(said, "; ")
 	for _, f := range slices.Concat(b.Faults, b.Notes) {
-		line += "; " + f.String()
+		said = append(said, f.String())
 	}
-	return line
+	return strings.Join(said, "; ")
 }
