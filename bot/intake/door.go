@@ -235,7 +235,7 @@ func (d *Door) post(w http.ResponseWriter, r *http.Request) int {
 		return d.turnAway(w, r, caller, later(5*time.Second, "the alerts could not be written down", err))
 	}
 	a := answer(became)
-	if len(pieces) == 0 {
+	if len(trim(body)) == 0 {
 		a.Errors = append(a.Errors, Said{0, "", "the request holds no record; send one, or a list of them"})
 	}
 	d.Log.Info("alerts were taken in", "caller", caller, "accepted", a.Accepted, "duplicates", a.Duplicates,
@@ -375,7 +375,7 @@ func (d *Door) cut(k kind, h http.Header, body []byte) ([]Piece, *refusal) {
 		return []Piece{eventOnly(k, Piece{Record: Record{Line: 1, Raw: trimmed}})}, nil
 	}
 	var pieces []Piece
-	for rec, err := range Records(bytes.NewReader(body)) {
+	for rec, err := range records(bytes.NewReader(body), min(MaxRecord, len(body)+1)) {
 		if len(pieces) == d.MaxRecords {
 			return nil, refuse(http.StatusRequestEntityTooLarge, "the request holds more than %d records; send it in parts", d.MaxRecords)
 		}

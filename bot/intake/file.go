@@ -167,7 +167,11 @@ var s360Export = layout{kind: "S360 export", columns: func() map[string]string {
 		}
 	}
 	return m
-}(), fill: func(map[string]any, func(string) string) {}}
+}(), fill: func(row map[string]any, cell func(string) string) {
+	if cell("KpiActionItemId") == "" {
+		set(row, "KpiActionItemId", "") // by which a row without one is known, too
+	}
+}}
 
 // inventory is app-credential-inventory.csv (APP-09, step 1). A row is a
 // finding when the app has secrets only; of any other app it says that there

@@ -25,13 +25,40 @@ var keyMembers = map[string]bool{
 var jwkMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
 // privateKey matches a PEM private key, also one whose end was cut off.
-var privateKey = regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|$)`)
+var privateKey = regexp.MustCompile(`(?s)-* ?BEGIN [A-Z0-9 ]*PRIVATE KEY.*?(END [A-Z0-9 ]*PRIVATE KEY ?-*|$)`)
 
 const (
 	leftOutKey = "looks like key material and was left out; it must never be in an alert"
 	leftOutPEM = "held a private key, which was left out; treat that key as exposed and replace it"
 	removed    = "[private key removed]"
 )
+
+// maybeKeys reports whether there may be key material in an object. Nearly all
+// alerts have none, and this is quickly said.
+func maybeKeys(o object) bool {
+	for name, m := range o {
+		if keyMembers[name] || name == "kty" || name == "data_base64" || strings.Contains(m.name, "PRIVATE KEY") || maybeKey(m.value) {
+			return true
+		}
+		if text, ok := m.value.(string); ok && keyMembers[fold(text)] {
+			return true
+		}
+	}
+	return false
+}
+
+func maybeKey(v any) bool {
+	switch v := v.(type) {
+	case string:
+		trimmed := strings.TrimSpace(v)
+		return strings.Contains(v, "PRIVATE KEY") || trimmed != "" && (trimmed[0] == '{' || trimmed[0] == '[')
+	case object:
+		return maybeKeys(v)
+	case []any:
+		return slices.ContainsFunc(v, maybeKey)
+	}
+	return false
+}
 
 // scrub takes key material out of an object before anybody reads it, and says
 // where it was.
@@ -110,7 +137,7 @@ func (r *reading) scrubValue(path string, v any) any {
 // scrubString also looks into JSON that is sent as a text (Sentinel does).
 func (r *reading) scrubString(path, s string) string {
 	clean := s
-	if strings.Contains(s, "PRIVATE KEY-----") {
+	if strings.Contains(s, "PRIVATE KEY") {
 		if clean = privateKey.ReplaceAllString(s, removed); clean != s {
 			r.leave(path, leftOutPEM)
 		}
@@ -166,7 +193,7 @@ func (r *reading) scrubBase64(path string, v any) any {
 // from the start of a private key to the end of the text it stands in, and
 // whatever follows a name that key material goes by.
 var (
-	textKey   = regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----[^"]*`)
+	textKey   = regexp.MustCompile(`(?s)-* ?BEGIN [A-Z0-9 ]*PRIVATE KEY[^"]*`)
 	textNamed = regexp.MustCompile(`(?is)("(?:` + names() + `)\\*"\s*:\s*)("(?:[^"\\]|\\.)*"?|\\"(?:[^"\\]|\\[^"])*(?:\\")?|[\[{].*|[^,}\]\s]+)`)
 	textLoose = regexp.MustCompile(`(?i)\b((?:` + names() + `)\s*[=:]\s*)([^\s,;"&}\]]+)`)
 )

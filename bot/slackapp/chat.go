@@ -63,6 +63,8 @@ type Chat struct {
 
 	self    onceOK[Self]
 	members membership
+	people  known
+	digests sent
 }
 
 var _ bot.Chat = (*Chat)(nil)
@@ -138,10 +140,21 @@ func (l limited) CloseIdleConnections() {
 // Close lets go of idle connections.
 func (c *Chat) Close() { c.http.CloseIdleConnections() }
 
+// addressed is a card as it is for the place it goes to: in a direct message,
+// the root of a conversation that somebody opened there speaks to them.
+func addressed(m bot.Message) conversation.Card {
+	r, ok := m.Card.(conversation.Root)
+	if ok && r.For.ID == "" && (conversation.Place{Channel: m.Channel}).IsDirect() {
+		r.For.Person = r.OpenedBy
+		return r
+	}
+	return m.Card
+}
+
 // Show implements [bot.Chat]. The message carries two marks by which it can be
 // found again: the block_id of its first block and its metadata.
 func (c *Chat) Show(ctx context.Context, m bot.Message) (bot.At, error) {
-	blocks, text := render(m.Card, marker{conversation: m.Conversation, key: m.Key, digest: m.Digest})
+	blocks, text := render(addressed(m), marker{conversation: m.Conversation, key: m.Key, digest: m.Digest})
 	options := append(quiet(text, blocks...), slack.MsgOptionMetadata(slack.SlackMetadata{
 		EventType:    MetadataEvent,
 		EventPayload: map[string]any{"conversation": m.Conversation, "key": m.Key, "digest": m.Digest},

@@ -46,7 +46,10 @@ func (d *Doors) ask(ctx context.Context, r request) (p *page, opened bool, err e
 	case "help", "?":
 		return helpPage(rest), false, nil
 	case "list":
-		p, err = d.listPage(ctx, r.user, rest)
+		p, err = d.listPage(ctx, r, rest)
+		return p, false, err
+	case "digest":
+		p, err = d.preferDigest(ctx, r.user, rest)
 		return p, false, err
 	case "show":
 		p, err = d.showPage(ctx, rest)
@@ -127,26 +130,50 @@ func (d *Doors) placeFor(ctx context.Context, r request) (conversation.Place, ma
 	return r.place, ""
 }
 
-// listPage lists conversations, newest first.
-func (d *Doors) listPage(ctx context.Context, user, which string) (*page, error) {
+// preferDigest keeps how somebody wants to be told.
+func (d *Doors) preferDigest(ctx context.Context, user, how string) (*page, error) {
+	switch how = strings.ToLower(how); how {
+	case "daily", "now":
+	default:
+		return say("Say ", code("/rehome digest daily"), " to be told once a day of all there is for you, or ", code("/rehome digest now"), " to be told as it comes."), nil
+	}
+	if err := d.Bot.PreferDigest(ctx, conversation.Person{ID: user}, how == "daily"); err != nil {
+		return nil, err
+	}
+	if how == "daily" {
+		return say("From now on I tell you once a day, in one message. What is urgent I still tell you at once. ", code("/rehome digest now"), " takes it back."), nil
+	}
+	return say("From now on I tell you as things come, outside your quiet hours. ", code("/rehome digest daily"), " gathers them."), nil
+}
+
+// listPage lists conversations, newest first: those that are somebody's, or a
+// channel's, or late.
+func (d *Doors) listPage(ctx context.Context, r request, which string) (*page, error) {
 	which = strings.ToLower(which)
 	if which == "" {
 		which = "mine"
 	}
-	if !slices.Contains([]string{"mine", "team", "overdue"}, which) {
+	in := map[string]func(c conversation.Conversation, root conversation.Root) bool{
+		"mine": func(c conversation.Conversation, _ conversation.Root) bool { return concerns(c, r.user) },
+		"team": func(c conversation.Conversation, _ conversation.Root) bool {
+			return r.place.IsDirect() || worksIn(c, r.place.Channel)
+		},
+		"overdue": func(_ conversation.Conversation, root conversation.Root) bool { return root.Overdue },
+	}[which]
+	if in == nil {
 		return unknownPage([]string{"list " + which}), nil
 	}
 	now := d.Bot.Now()
 	var found []conversation.Root
 	count := 0
 	err := d.Bot.Store.List(ctx, func(c conversation.Conversation) bool {
-		root, ok := c.Card(conversation.RootKey, now)
-		r, isRoot := root.(conversation.Root)
-		if !ok || !isRoot || c.Status == conversation.Ended || which == "mine" && !concerns(c, user) || which == "overdue" && !r.Overdue {
+		card, _ := c.Card(conversation.RootKey, now)
+		root, ok := card.(conversation.Root)
+		if !ok || over(c) || !in(c, root) {
 			return true
 		}
 		count++
-		if found = append(found, r); len(found) > listLength {
+		if found = append(found, root); len(found) > listLength {
 			found = found[1:]
 		}
 		return true
@@ -154,23 +181,43 @@ func (d *Doors) listPage(ctx context.Context, user, which string) (*page, error)
 	if err != nil {
 		return nil, err
 	}
+	if which == "team" && r.place.IsDirect() {
+		which = "all" // a direct message has no team
+	}
 	return listed(which, count, found), nil
+}
+
+// over reports whether nothing is waited for in a conversation.
+func over(c conversation.Conversation) bool {
+	return c.Status == conversation.Ended || c.Status == conversation.Closed
+}
+
+// worksIn reports whether a channel has a thread of a conversation.
+func worksIn(c conversation.Conversation, channel string) bool {
+	return slices.ContainsFunc(c.Threads, func(t conversation.Thread) bool { return t.Channel == channel })
 }
 
 // listLength is how many conversations a list shows; an ephemeral message is no
 // place for more, and must fit through a socket.
 const listLength = 15
 
-// concerns reports whether a conversation is somebody's: they opened it, own
-// it, or answered in it.
+// concerns reports whether a conversation is somebody's: they took it, own the
+// app and did not say otherwise, opened it, or answered in it.
 func concerns(c conversation.Conversation, user string) bool {
-	return c.By.ID == user || c.Violation.Owner.SlackUserID == user ||
+	for _, o := range c.Owners {
+		if o.ID == user && o.State == conversation.NotTheirs {
+			return c.Taken.ID == user
+		}
+	}
+	return c.Taken.ID == user || c.By.ID == user || c.Violation.Owner.SlackUserID == user ||
+		slices.ContainsFunc(c.Owners, func(o conversation.Owner) bool { return o.ID == user }) ||
+		slices.ContainsFunc(c.Threads, func(t conversation.Thread) bool { return t.For.ID == user }) ||
 		slices.ContainsFunc(c.Asked, func(q conversation.Asked) bool { return q.By.ID == user })
 }
 
 func listed(which string, count int, found []conversation.Root) *page {
 	var p page
-	heading := map[string]string{"mine": "Open and yours", "team": "Open", "overdue": "Open and overdue"}[which]
+	heading := map[string]string{"mine": "Open and yours", "team": "Open in this channel", "all": "Open", "overdue": "Open and overdue"}[which]
 	if count == 0 {
 		return say(bold(words(heading+": none")), newline, "Type ", code("/rehome"), " to start one, or ", code("/rehome help"), ".")
 	}
@@ -216,19 +263,23 @@ func (d *Doors) showPage(ctx context.Context, id string) (*page, error) {
 	now := d.Bot.Now()
 	var p page
 	if root, ok := c.Card(conversation.RootKey, now); ok {
-		renderRoot(&p, root.(conversation.Root))
+		renderRoot(&p, root.(conversation.Root), marker{})
 	}
 	for i, q := range c.Asked {
 		if q.State == conversation.Answered {
 			p.note(words(fmt.Sprintf("%d. %s", i+1, q.Need.Prompt)), " ✓ ", bold(words(q.Chosen.Label)), answeredBy(q.By))
 		}
 	}
+	direct := false
 	for _, t := range c.Threads {
 		if t.IsDirect() {
-			p.note("Worked on in a direct message.")
+			direct = true
 		} else {
 			p.note("Worked on in ", channelMention(t.Channel), ".")
 		}
+	}
+	if direct {
+		p.note("Worked on in direct messages.")
 	}
 	return &p, nil
 }

@@ -1,6 +1,7 @@
 package slackapp
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -105,6 +106,7 @@ type action struct {
 	Selected struct {
 		Value string `json:"value"`
 	} `json:"selected_option"`
+	Person   string `json:"selected_user"`
 	ActionTS string `json:"action_ts"`
 }
 
@@ -154,7 +156,7 @@ func (i interaction) key(a action) string {
 	if i.Trigger != "" {
 		return "act:" + brief(i.Trigger)
 	}
-	return "act:" + digest(i.channel(), i.Container.MessageTS, cmp.Or(a.ActionTS, i.ActionTS), i.User.ID, a.BlockID, a.ActionID, a.Value, a.Selected.Value)
+	return "act:" + digest(i.channel(), i.Container.MessageTS, cmp.Or(a.ActionTS, i.ActionTS), i.User.ID, a.BlockID, a.ActionID, a.Value, a.Selected.Value, a.Person)
 }
 
 // An event is one delivery of the Events API.
@@ -179,6 +181,13 @@ type happening struct {
 	TS          string `json:"ts"`
 	ThreadTS    string `json:"thread_ts"`
 	Tab         string `json:"tab"`
+
+	raw []byte // of what an app posted: its words stand in blocks and attachments, too
+}
+
+// fromApp reports whether it is a message that an app posted.
+func (h *happening) fromApp() bool {
+	return h.Type == "message" && (h.Subtype == "bot_message" || h.Subtype == "" && h.BotID != "")
 }
 
 // UnmarshalJSON reads a happening. A few events have objects where messages
@@ -194,6 +203,9 @@ func (h *happening) UnmarshalJSON(raw []byte) error {
 		return err
 	}
 	h.User, h.Channel = string(aux.User), string(aux.Channel)
+	if h.fromApp() {
+		h.raw = bytes.Clone(raw)
+	}
 	return nil
 }
 

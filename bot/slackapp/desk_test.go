@@ -56,13 +56,14 @@ type set struct {
 	config func(*sandbox.Config)
 	store  func(store.Store) store.Store
 	doors  func(*Doors)
+	bot    func(*bot.Bot)
 }
 
 func sit(t *testing.T, s set) *desk {
 	t.Helper()
 	cfg := sandbox.Config{
 		Strict:   true,
-		Users:    []sandbox.User{{ID: alice, Name: "alice", RealName: "Alice Rivera"}, {ID: bob, Name: "bob", RealName: "Bob Okafor"}},
+		Users:    []sandbox.User{{ID: alice, Name: "alice", RealName: "Alice Rivera", Email: "alice@contoso.example"}, {ID: bob, Name: "bob", RealName: "Bob Okafor", Email: "bob@contoso.example"}},
 		Channels: []sandbox.Channel{{ID: triage, Name: "triage", BotMember: true}, {ID: random, Name: "random"}},
 		App: sandbox.App{
 			Name: "rehome", BotToken: "xoxb-test", AppToken: "xapp-test", SigningSecret: secret, SocketMode: s.door != "http",
@@ -86,8 +87,12 @@ func sit(t *testing.T, s set) *desk {
 	d.chat, err = NewChat(Options{BotToken: "xoxb-test", AppToken: "xapp-test", APIURL: slackSide.URL + "/api", Log: log})
 	check(t, err)
 	began := time.Now() // the bot lives in May 2026, when its policy was fresh
-	d.bot = bot.New(bot.Bot{Policy: policy.Default(), Store: d.store, Chat: d.chat, Log: log, Unlimited: true,
-		Now: func() time.Time { return may.Add(time.Since(began)) }})
+	works := bot.Bot{Policy: policy.Default(), Store: d.store, Chat: d.chat, People: d.chat, Log: log, Unlimited: true,
+		Now: func() time.Time { return may.Add(time.Since(began)) }, Manners: bot.Manners{Window: time.Millisecond, Quiet: bot.Quiet{Off: true}}}
+	if s.bot != nil {
+		s.bot(&works)
+	}
+	d.bot = bot.New(works)
 	doors := Doors{Bot: d.bot, Chat: d.chat, SigningSecrets: []string{secret}, Log: log}
 	if s.doors != nil {
 		s.doors(&doors)

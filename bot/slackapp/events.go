@@ -36,6 +36,9 @@ func (d *Doors) event(ctx context.Context, e event) answer {
 // heard handles something somebody wrote.
 func (d *Doors) heard(ctx context.Context, e event) answer {
 	h := e.Event
+	if h.fromApp() {
+		return d.posted(ctx, e)
+	}
 	if !isUser(h.User) || h.BotID != "" || h.TS == "" || !channelID.MatchString(h.Channel) || h.Subtype != "" && h.Subtype != "file_share" {
 		return answer{} // a bot, ourselves, an edit, a deletion, somebody joining, a reply shown in the channel as well
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,20 @@ func cards() map[string]conversation.Card {
 			},
 			Links: []policy.Link{{Title: "Finding", URL: "https://contoso.example/finding/1"}},
 		},
+		"root-owners":    owned(func(*conversation.Root) {}),
+		"root-taken":     owned(func(r *conversation.Root) { r.Taken = by }),
+		"root-closed":    owned(func(r *conversation.Root) { r.Closed, r.Status = true, policy.Say("Closed: resolved in s360") }),
+		"root-many":      owned(func(r *conversation.Root) { r.Known = slices.Repeat(r.Known, 20) }),
+		"root-dm":        told(conversation.Owner{Via: "owner of the application", State: conversation.ToldAlone}),
+		"root-dm-taken":  told(conversation.Owner{Via: "named by a colleague", State: conversation.ToldAlone}, func(r *conversation.Root) { r.Taken = conversation.Person{ID: bob} }),
+		"root-dm-joined": told(conversation.Owner{State: conversation.ToldAlone}),
+		"root-dm-not":    told(conversation.Owner{Via: "owner of the application", State: conversation.NotTheirs}),
+		"root-dm-closed": told(conversation.Owner{Via: "owner of the application", State: conversation.NotTheirs}, func(r *conversation.Root) { r.Closed = true }),
+		"root-dm-nasty": told(conversation.Owner{Via: nasty, State: conversation.ToldAlone}, func(r *conversation.Root) {
+			r.Hops = []conversation.Hop{{Where: nasty, Result: nasty}}
+			r.Known = []conversation.Owner{{Person: conversation.Person{ID: nasty}, State: conversation.NotReach, Why: nasty}}
+			r.Related, r.Taken = []string{nasty}, conversation.Person{ID: nasty}
+		}),
 		"root-alert":     conversation.Root{ID: "RH-13", Title: "APP-09", OwnerTo: "payroll-owners", Source: "s360", Due: may, Status: policy.Say("Working it out")},
 		"root-bare":      conversation.Root{ID: "RH-14", Status: policy.Say("Working it out")},
 		"root-nasty":     conversation.Root{ID: "RH-15", Title: nasty, App: nasty, OwnerTo: nasty, Source: nasty, Status: policy.Text{{Kind: policy.Value, Text: nasty}, {Text: nasty}}, Progress: nasty, Facts: []policy.Fact{{Name: policy.VaultURI, Value: nasty, From: policy.FromAlert, Why: nasty}}, Links: []policy.Link{{Title: nasty, URL: "javascript:alert(1)"}, {Title: nasty, URL: "https://contoso.example/<!channel>|x"}}},
@@ -72,6 +87,41 @@ func cards() map[string]conversation.Card {
 	}
 }
 
+// owned is a root in a channel, of an app whose owners were looked for.
+func owned(change func(*conversation.Root)) conversation.Root {
+	r := conversation.Root{
+		ID: "RH-12", Title: title, App: "contoso-payroll", AppID: "11111111-2222-4333-8444-555555555555", Source: "s360", Status: policy.Say("Waiting for an answer: which tenant?"),
+		Known: []conversation.Owner{
+			{Person: conversation.Person{ID: alice}, Via: "owner of the application", State: conversation.NotTheirs},
+			{Person: conversation.Person{ID: bob}, Via: "named by a colleague", State: conversation.ToldAlone},
+			{Person: conversation.Person{ID: "U0000000003"}, State: conversation.ToldInOne},
+			{Person: conversation.Person{ID: "U0000000004"}, State: conversation.ToBeTold},
+			{Person: conversation.Person{ID: "U0000000005"}, State: conversation.NotReach, Why: "messages_tab_disabled"},
+			{Person: conversation.Person{ID: "U0000000006"}, State: conversation.NotReach, Why: "brand_new_code"},
+		},
+		Hops: []conversation.Hop{
+			{Where: "owners of the application", Result: "3: 1 is a service principal, 1 left, 1 mail hidden: needs User.Read.All"},
+			{Where: "owners of the service principal", Result: "1, to be told"},
+		},
+		ReadAt: may, Related: []string{"RH-3", "RH-4"},
+	}
+	change(&r)
+	return r
+}
+
+// told is a root in an owner's direct message.
+func told(o conversation.Owner, change ...func(*conversation.Root)) conversation.Root {
+	r := owned(func(r *conversation.Root) {
+		o.ID = alice
+		r.For, r.Known, r.Hops = o, nil, nil
+		r.Owners = []conversation.Person{{ID: alice}, {ID: bob}}
+	})
+	for _, c := range change {
+		c(&r)
+	}
+	return r
+}
+
 func longFacts() []policy.Fact {
 	var out []policy.Fact
 	for range 40 {
@@ -92,7 +142,11 @@ func TestEveryCardLooksAsItShould(t *testing.T) {
 	d := sit(t, set{door: "http"})
 	for name, card := range cards() {
 		t.Run(name, func(t *testing.T) {
-			blocks, text := render(card, marker{"RH-12", "q1", "0123456789abcdef"})
+			m := marker{"RH-12", "q1", "0123456789abcdef"}
+			if _, ok := card.(conversation.Root); ok {
+				m.key = conversation.RootKey
+			}
+			blocks, text := render(card, m)
 			golden(t, "card-"+name, text, blocks)
 			d.accepts(t, blocks, text)
 		})
@@ -107,29 +161,37 @@ func TestEveryAnswerLooksAsItShould(t *testing.T) {
 	long := root
 	long.Title, long.App = nasty, nasty
 	for name, p := range map[string]*page{
-		"help":           helpPage(""),
-		"help-start":     helpPage("start"),
-		"help-answer":    helpPage("change"),
-		"help-list":      helpPage("list"),
-		"help-policy":    helpPage("policy"),
-		"help-unknown":   helpPage(nasty),
-		"unknown":        unknownPage([]string{"frobnicate", nasty}),
-		"unknown-many":   unknownPage(strings.Split(strings.Repeat("x ", 30), " ")),
-		"opened":         opened{id: "RH-12", place: conversation.Place{Channel: triage}}.page(),
-		"opened-direct":  opened{id: "RH-12", place: direct}.page(),
-		"opened-moved":   opened{id: "RH-12", place: direct, why: voiceNotMember}.page(),
-		"opened-unsure":  opened{id: "RH-12", place: direct, why: voiceUnsure}.page(),
-		"already":        already("RH-12"),
-		"forgotten":      forgotten("RH-12"),
-		"elsewhere":      elsewhere("RH-12"),
-		"busy":           say(voiceBusy),
-		"foreign":        say(voiceForeign),
-		"unknown-button": say(voiceUnknownControl),
-		"list":           listed("team", 31, []conversation.Root{root, long}),
-		"list-none":      listed("overdue", 0, nil),
-		"policy-row":     d.doors.policyPage("1P Torus Gallatin Mooncake"),
-		"policy-no-row":  d.doors.policyPage("1P GME Fairfax"),
-		"policy-other":   d.doors.policyPage("3P USME Public"),
+		"help":               helpPage(""),
+		"help-start":         helpPage("start"),
+		"help-answer":        helpPage("change"),
+		"help-list":          helpPage("list"),
+		"help-owners":        helpPage("handover"),
+		"closed":             closed(conversation.Conversation{ID: "RH-12", Over: "resolved in s360"}),
+		"list-joined":        onList(conversation.Conversation{ID: "RH-12"}, conversation.Joined{By: conversation.Person{ID: alice}}),
+		"list-joined-before": onList(conversation.Conversation{ID: "RH-12", Threads: []conversation.Thread{{For: conversation.Person{ID: alice}}}}, conversation.Joined{By: conversation.Person{ID: alice}}),
+		"list-not-mine":      onList(conversation.Conversation{ID: "RH-12", Owners: []conversation.Owner{{Person: conversation.Person{ID: alice}}}}, conversation.NotMine{By: conversation.Person{ID: alice}}),
+		"list-no-owner":      onList(conversation.Conversation{ID: "RH-12"}, conversation.NotMine{By: conversation.Person{ID: alice}}),
+		"list-named":         onList(conversation.Conversation{ID: "RH-12"}, conversation.Named{By: conversation.Person{ID: alice}, Owner: conversation.Person{ID: bob}}),
+		"list-mine":          onList(conversation.Conversation{ID: "RH-12"}, conversation.Named{By: conversation.Person{ID: alice}, Owner: conversation.Person{ID: alice}}),
+		"help-policy":        helpPage("policy"),
+		"help-unknown":       helpPage(nasty),
+		"unknown":            unknownPage([]string{"frobnicate", nasty}),
+		"unknown-many":       unknownPage(strings.Split(strings.Repeat("x ", 30), " ")),
+		"opened":             opened{id: "RH-12", place: conversation.Place{Channel: triage}}.page(),
+		"opened-direct":      opened{id: "RH-12", place: direct}.page(),
+		"opened-moved":       opened{id: "RH-12", place: direct, why: voiceNotMember}.page(),
+		"opened-unsure":      opened{id: "RH-12", place: direct, why: voiceUnsure}.page(),
+		"already":            already("RH-12"),
+		"forgotten":          forgotten("RH-12"),
+		"elsewhere":          elsewhere("RH-12"),
+		"busy":               say(voiceBusy),
+		"foreign":            say(voiceForeign),
+		"unknown-button":     say(voiceUnknownControl),
+		"list":               listed("team", 31, []conversation.Root{root, long}),
+		"list-none":          listed("overdue", 0, nil),
+		"policy-row":         d.doors.policyPage("1P Torus Gallatin Mooncake"),
+		"policy-no-row":      d.doors.policyPage("1P GME Fairfax"),
+		"policy-other":       d.doors.policyPage("3P USME Public"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			golden(t, "answer-"+name, undated(p.words()), nil)

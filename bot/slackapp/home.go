@@ -35,7 +35,7 @@ func (d *Doors) homeView(ctx context.Context, user string) (slack.HomeTabViewReq
 	var mine []conversation.Root
 	err := d.Bot.Store.List(ctx, func(c conversation.Conversation) bool {
 		card, _ := c.Card(conversation.RootKey, now)
-		if r, ok := card.(conversation.Root); ok && c.Status != conversation.Ended && concerns(c, user) {
+		if r, ok := card.(conversation.Root); ok && !over(c) && concerns(c, user) {
 			if mine = append(mine, r); len(mine) > homeLength {
 				mine = mine[1:]
 			}

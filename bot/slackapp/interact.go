@@ -68,6 +68,9 @@ func (d *Doors) pressed(ctx context.Context, i interaction, a action, at control
 		return answer{err: err}
 	}
 	in, ok := threadOf(c, i.channel(), i.threadTS(), i.User.ID)
+	if at.verb == verbOwn && (ok || at.listed) {
+		return d.owned(ctx, i, a, at, c, in)
+	}
 	if !ok {
 		return answer{after: d.tellBack(i, elsewhere(at.conversation))}
 	}
@@ -133,7 +136,7 @@ func (d *Doors) triage(ctx context.Context, i interaction) answer {
 	}
 	r := request{key: "msc:" + brief(orElse(i.Trigger, digest(i.channel(), m.ts, i.User.ID, i.ActionTS))), user: i.User.ID,
 		// The message is what a second use of the shortcut is known by.
-		finding: "slack/" + i.channel() + "/" + brief(anchor),
+		finding: messageFinding(i.channel(), anchor),
 		place:   conversation.Place{Channel: i.channel(), Anchor: anchor}, text: m.text, how: "read in the message"}
 	facts, _ := d.Bot.Policy.Read(r.text, r.how)
 	if len(facts) == 0 {

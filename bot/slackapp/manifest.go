@@ -18,6 +18,8 @@ var Scopes = map[string]string{
 	"groups:history":    "to hear replies in the threads of private channels we are in",
 	"groups:read":       "to know which private channels we are in",
 	"im:history":        "to hear what people write to us",
+	"users:read":        "to know who must not be told (guests, apps, who left), and people's time zones",
+	"users:read.email":  "to find the owners of apps by the mail address the directory has",
 }
 
 // Events are the bot events we listen to.

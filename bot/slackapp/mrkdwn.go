@@ -140,6 +140,11 @@ func day(t time.Time) markup {
 	return markup("<!date^" + strconv.FormatInt(t.Unix(), 10) + "^{date_short_pretty}|" + t.UTC().Format("2 Jan 2006") + ">")
 }
 
+// moment shows a date and a time of day in the reader's own time zone.
+func moment(t time.Time) markup {
+	return markup("<!date^" + strconv.FormatInt(t.Unix(), 10) + "^{date_short_pretty} at {time}|" + t.UTC().Format("2 Jan 2006 15:04 UTC") + ">")
+}
+
 // prose makes markup of a text. It comes in atoms, pieces that must not be cut.
 func prose(t policy.Text) []markup { return appendProse(make([]markup, 0, 2*len(t)), t) }
 

@@ -22,7 +22,7 @@ func render(card conversation.Card, m marker) ([]slack.Block, string) {
 	p := page{blocks: make([]slack.Block, 0, 16), text: make([]markup, 0, 256)}
 	switch c := card.(type) {
 	case conversation.Root:
-		renderRoot(&p, c)
+		renderRoot(&p, c, m)
 	case conversation.Question:
 		renderQuestion(&p, c, m)
 	case conversation.Advice:
@@ -52,14 +52,18 @@ func (m marker) short() string { return m.digest[:min(8, len(m.digest))] }
 // A control is what a button or select is for. It stands in the block_id, as
 // "ask:RH-1042:q2:1f00ba12", and comes back with every press.
 type control struct {
-	verb         string // ask or change
+	verb         string // ask, change or own
 	conversation string
-	question     int // 0 for the Change on a reply
+	question     int  // 0 for the Change on a reply
+	listed       bool // own: on a list, and not in a thread of the conversation
 }
 
 const (
 	verbAsk    = "ask"
 	verbChange = "change"
+	verbOwn    = "own" // whose it is, see owners.go
+
+	keyList = "list" // stands for a card's key where there is none
 
 	actionChoose = "choose" // a button: choose:0, choose:1, … with the choice as its value
 	actionPick   = "pick"   // a select
@@ -70,19 +74,20 @@ func (m marker) control(verb string) string {
 	return verb + ":" + m.conversation + ":" + m.key + ":" + m.short()
 }
 
-var controlID = regexp.MustCompile(`^(ask|change):(RH-[1-9][0-9]{0,8}):(?:q([1-9][0-9]{0,4})|r[1-9][0-9.]{0,8}):[0-9a-z]{0,8}$`)
+var controlID = regexp.MustCompile(`^(ask|change|own):(RH-[1-9][0-9]{0,8}):(?:q([1-9][0-9]{0,4})|r[1-9][0-9.]{0,8}|(root|list)):[0-9a-z]{0,8}$`)
 
 // parseControl reads a block_id. It takes nothing that control would not write.
 func parseControl(blockID string) (control, bool) {
 	m := controlID.FindStringSubmatch(blockID)
-	if m == nil || m[1] == verbAsk && m[3] == "" {
+	if m == nil || m[1] == verbAsk && m[3] == "" || (m[1] == verbOwn) != (m[4] != "") {
 		return control{}, false
 	}
 	n, _ := strconv.Atoi(m[3]) // "" is 0: a reply
-	return control{verb: m[1], conversation: m[2], question: n}, true
+	return control{verb: m[1], conversation: m[2], question: n, listed: m[4] == keyList}, true
 }
 
-func renderRoot(p *page, r conversation.Root) {
+// renderRoot renders a root with its controls, or without when m is zero.
+func renderRoot(p *page, r conversation.Root, m marker) {
 	title := orElse(r.Title, "title not known yet")
 	p.header(r.ID + " · " + title)
 	if len([]rune(clean(title))) > maxHeader-len(r.ID)-3 {
@@ -112,8 +117,16 @@ func renderRoot(p *page, r conversation.Root) {
 	if owners := ownersOf(r); owners != nil {
 		line("Owner", owners...)
 	}
+	if r.Taken.ID != "" {
+		line("Taken", "by ", mention(r.Taken.ID))
+	}
 	line("Opened", openedBy(r)...)
+	if len(r.Related) > 0 {
+		line("Same app", related(r.Related)...)
+	}
 	p.say(about...)
+	sayWhyYou(p, r)
+	rootControls(p, r, m)
 
 	var facts []markup
 	for _, f := range r.Facts {
@@ -122,6 +135,9 @@ func renderRoot(p *page, r conversation.Root) {
 	}
 	if len(facts) > 0 {
 		p.note(append([]markup{bold("What I know")}, facts...)...)
+	}
+	if len(r.Hops) > 0 {
+		p.note(lookedIn(r)...)
 	}
 	if len(r.Links) > 0 {
 		p.note(links(r.Links)...)
@@ -134,20 +150,6 @@ func aside(s string) []markup {
 		return nil
 	}
 	return []markup{" · ", words(s)}
-}
-
-func ownersOf(r conversation.Root) []markup {
-	var out []markup
-	for i, o := range r.Owners {
-		if i > 0 {
-			out = append(out, ", ")
-		}
-		out = append(out, mention(o.ID))
-	}
-	if len(out) == 0 && r.OwnerTo != "" {
-		out = append(out, code(r.OwnerTo), " (not known in this workspace)")
-	}
-	return out
 }
 
 func openedBy(r conversation.Root) []markup {

@@ -9,6 +9,7 @@ import (
 
 	"rehome/bot"
 	"rehome/bot/sandbox"
+	"rehome/conversation"
 	"rehome/policy"
 	"rehome/store"
 )
@@ -68,6 +69,9 @@ func TestWhereTheBotIsNotItUsesADirectMessageAndSaysWhy(t *testing.T) {
 		check(t, d.Command(alice, random, "/rehome", title))
 		d.told(alice, "in our direct message, since I'm not in this one")
 		root := d.find(d.DM(alice), "*RH-1 · ")
+		if got := labels(root); got != "I take it [Hand over…]" {
+			t.Errorf("the root has %s: there is nothing to join", got)
+		}
 		q := d.find(d.DM(alice), "*1. Is ")
 		if q.ThreadTS != root.TS {
 			t.Error("the question is not in the thread")
@@ -243,14 +247,22 @@ func TestPressesThatComeTooLateOrFromElsewhere(t *testing.T) {
 
 func TestAControlIsReadAsStrictlyAsItIsWritten(t *testing.T) {
 	m := marker{"RH-1042", "q7", "0123456789abcdef"}
-	if got, ok := parseControl(m.control(verbAsk)); !ok || got != (control{verbAsk, "RH-1042", 7}) {
+	if got, ok := parseControl(m.control(verbAsk)); !ok || got != (control{verb: verbAsk, conversation: "RH-1042", question: 7}) {
+		t.Errorf("%+v %v", got, ok)
+	}
+	m.key = keyList
+	if got, ok := parseControl(m.control(verbOwn)); !ok || got != (control{verb: verbOwn, conversation: "RH-1042", listed: true}) {
+		t.Errorf("%+v %v", got, ok)
+	}
+	m.key = conversation.RootKey
+	if got, ok := parseControl(m.control(verbOwn)); !ok || got != (control{verb: verbOwn, conversation: "RH-1042"}) {
 		t.Errorf("%+v %v", got, ok)
 	}
 	m.key = "r2.3"
-	if got, ok := parseControl(m.control(verbChange)); !ok || got != (control{verbChange, "RH-1042", 0}) {
+	if got, ok := parseControl(m.control(verbChange)); !ok || got != (control{verb: verbChange, conversation: "RH-1042"}) {
 		t.Errorf("%+v %v", got, ok)
 	}
-	for _, bad := range []string{"", "ask", "ask:RH-0:q1:", "ask:RH-1:q0:", "ask:RH-1:q1", "ask:rh-1:q1:", "ask:RH-1:q1:0123456789", " ask:RH-1:q1:", "ask:RH-1:q1:\n", "ask:RH-1:r1:", "keep:RH-1:q1:", "ask:RH-99999999999999999999:q1:"} {
+	for _, bad := range []string{"", "ask", "ask:RH-0:q1:", "ask:RH-1:q0:", "ask:RH-1:q1", "ask:rh-1:q1:", "ask:RH-1:q1:0123456789", " ask:RH-1:q1:", "ask:RH-1:q1:\n", "ask:RH-1:r1:", "keep:RH-1:q1:", "own:RH-1:q1:", "own:RH-1::", "ask:RH-1:root:", "change:RH-1:list:", "own:RH-1:root", "ask:RH-99999999999999999999:q1:"} {
 		if got, ok := parseControl(bad); ok {
 			t.Errorf("%q is read as %+v", bad, got)
 		}
@@ -263,6 +275,8 @@ func FuzzInteractions(f *testing.F) {
 		`{}`, `null`, `[]`, `{"type":"block_actions","user":{"id":"U1"},"actions":[{"block_id":"ask:RH-1:q1:","action_id":"choose:0","value":"1P"}],"channel":{"id":"C1"}}`,
 		`{"type":"message_action","callback_id":"triage_with_rehome","user":{"id":"U1"},"message":{"ts":"1.1","text":"x","blocks":[[[{"text":{"text":"3P"}}]]]}}`,
 		`{"type":"view_submission","user":{"id":"U1"},"view":{"callback_id":"rehome_start","private_metadata":"{","state":{"values":{"violation":{"v":{"selected_option":{"value":"x"}}}}}}}`,
+		`{"type":"block_actions","user":{"id":"U1"},"actions":[{"block_id":"own:RH-1:root:","action_id":"hand","selected_user":"U2"}],"channel":{"id":"C1"}}`,
+		`{"type":"block_actions","user":{"id":"U1"},"actions":[{"block_id":"own:RH-1:list:","action_id":"join"}],"channel":{"id":"D1"}}`,
 		`{"type":"shortcut","callback_id":"start_rehome","user":{"id":"U1"}}`, `{"type":"view_submission","user":{"id":"U1"},"view":null}`,
 	} {
 		f.Add([]byte(s))
@@ -281,7 +295,7 @@ func FuzzInteractions(f *testing.F) {
 
 // FuzzWords throws anything at /rehome.
 func FuzzWords(f *testing.F) {
-	for _, s := range []string{"", "help", "list mine", "show RH-1", "policy 1P AME", title, "3P CME option a", nasty, "show " + nasty, "policy " + nasty, "list " + nasty, "help " + nasty, "<https://x.vault.azure.cn|x>", strings.Repeat("x ", 5000), "\x00", "show RH-99999999999999999999"} {
+	for _, s := range []string{"", "help", "list mine", "digest daily", "show RH-1", "policy 1P AME", title, "3P CME option a", nasty, "show " + nasty, "policy " + nasty, "list " + nasty, "help " + nasty, "<https://x.vault.azure.cn|x>", strings.Repeat("x ", 5000), "\x00", "show RH-99999999999999999999"} {
 		f.Add(s)
 	}
 	d := unheard(f)
@@ -468,13 +482,18 @@ func TestQuestionsAboutWhatThereIs(t *testing.T) {
 		{"help change", "Answering"},
 		{"help <!channel>", "There is no help on"},
 		{"list", "Open and yours: none"},
-		{"list team", "Open: none"},
+		{"list team", "Open in this channel: none"},
 		{"list overdue", "Open and overdue: none"},
 		{"list frobnicate", "I made nothing of `list frobnicate`"},
 		{"show RH-7", "There is no `RH-7`"},
 		{"show", "There is no `RH-…`"},
 		{"show ../../etc", "There is no"},
 		{"frobnicate the widget", "I made nothing of `frobnicate"},
+		{"digest", "`/rehome digest daily`"},
+		{"digest hourly", "`/rehome digest daily`"},
+		{"digest DAILY", "once a day"},
+		{"digest now", "as things come"},
+		{"help owners", "Not my app"},
 		{"policy 3P CME", "`Mooncake, Prod + CME`"},
 		{"policy 1P AME Mooncake", "`MoonCake + Prod + CME`"},
 		{"policy 1P GME Mooncake", "There is *no policy row* for `1P GME Mooncake`"},

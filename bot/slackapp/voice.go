@@ -34,7 +34,8 @@ var helpTopics = map[string][]markup{
 		"• ", code("/rehome list [mine|team|overdue]"), " shows what is open", newline,
 		"• ", code("/rehome show RH-1"), " shows one", newline,
 		"• ", code("/rehome policy [1P|3P] [tenant] [cloud]"), " shows the policy tables' rows", newline,
-		"• ", code("/rehome help [start|answer|list|policy]"), " tells more", newline, newline,
+		"• ", code("/rehome digest [daily|now]"), " says how often I tell you of what is yours", newline,
+		"• ", code("/rehome help [start|answer|owners|list|policy]"), " tells more", newline, newline,
 		"You can also mention me, write to me directly, or use ", bold("Triage with Rehome"), " on any message.",
 	},
 	"start": {
@@ -47,10 +48,19 @@ var helpTopics = map[string][]markup{
 		"Press a button, pick from the list, or type the answer as a reply in the thread: ", code("1P"), ", ", code("Torus Gallatin"), ", ", code("option a"), ". One answer is enough, from anybody.", newline,
 		bold("Change"), " on an answered question, or on the steps, asks again and works everything out anew.",
 	},
+	"owners": {
+		bold("Owners"), newline,
+		"I look for an app's owners in the directory, then in the alert and the service map, and tell those I find in a direct message, with the same questions as the channel. The root message says where I looked and what came of it.", newline,
+		"• ", bold("I take it"), " says that you work on it; ", bold("Hand over…"), " gives it to somebody, who is told", newline,
+		"• ", bold("Join"), " brings it into our direct message, too", newline,
+		"• ", bold("Not my app"), " in the direct message takes it off you, and asks whose it is; I remember that for the app", newline,
+		"• ", code("/rehome digest daily"), ": one message a day instead of one for each; ", code("digest now"), " takes it back", newline,
+		"Guests, apps and people of other workspaces are never told.",
+	},
 	"list": {
 		bold("Listing"), newline,
-		"• ", code("/rehome list"), " or ", code("list mine"), ": open, and opened, owned or answered by you", newline,
-		"• ", code("/rehome list team"), ": everything open", newline,
+		"• ", code("/rehome list"), " or ", code("list mine"), ": open, and taken, owned, opened or answered by you", newline,
+		"• ", code("/rehome list team"), ": open and worked on in the channel you are in", newline,
 		"• ", code("/rehome list overdue"), ": open and past its due date", newline,
 		"• ", code("/rehome show RH-1"), ": one of them, open or not",
 	},
@@ -70,7 +80,7 @@ func helpPage(topic string) *page {
 			words []string
 		}{
 			{"start", []string{"open", "form", "new", "triage"}}, {"answer", []string{"answers", "change", "question", "questions"}},
-			{"list", []string{"show", "mine", "team", "overdue"}}, {"policy", []string{"table", "tables", "1p", "3p"}},
+			{"owners", []string{"owner", "digest", "take", "join", "hand", "handover"}}, {"list", []string{"show", "mine", "team", "overdue"}}, {"policy", []string{"table", "tables", "1p", "3p"}},
 		} {
 			if slices.Contains(t.words, topic) {
 				return say(helpTopics[t.topic]...)

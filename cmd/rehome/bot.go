@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"rehome/bot"
+	"rehome/bot/entra"
+	"rehome/bot/intake"
 	"rehome/bot/slackapp"
 	"rehome/policy"
 	"rehome/store/bolt"
@@ -29,41 +31,70 @@ type parts struct {
 	signed []string // signing secrets; none for no HTTP door
 	log    *slog.Logger
 
+	door      intake.Door // who may send alerts; its Intake is filled in
+	router    router
+	directory *entra.Directory // nil: none is configured
+	ownership bot.Ownership
+	manners   bot.Manners
+	security  string   // channel that hears who could not be told
+	listened  []string // channels in which other apps' messages are alerts
+	links     []string // addresses that make a message an alert
+
 	unlimited bool // the workspace has no limit on how fast it is written to
 }
 
 // assembly is a bot put together, with its store open.
 type assembly struct {
 	parts
-	store *bolt.Store
-	chat  *slackapp.Chat
-	bot   *bot.Bot
-	doors *slackapp.Doors
+	store  *bolt.Store
+	chat   *slackapp.Chat
+	bot    *bot.Bot
+	doors  *slackapp.Doors
+	intake *intake.Intake
+	alerts *intake.Door
 }
 
 // assemble opens the store and connects nothing. Whoever gets an assembly must
-// close it.
-func assemble(p parts) (*assembly, error) {
-	chat, err := slackapp.NewChat(p.slack)
+// close it; the directory is closed with it, or when there is none.
+func assemble(p parts) (_ *assembly, err error) {
+	a := &assembly{parts: p}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	if a.chat, err = slackapp.NewChat(p.slack); err != nil {
+		return nil, err
+	}
+	if a.store, err = bolt.Open(p.path, bolt.Options{}); err != nil {
+		return nil, err
+	}
+	b := bot.Bot{Policy: p.policy, Store: a.store, Chat: a.chat, People: a.chat, Ownership: p.ownership, Manners: p.manners,
+		SecurityChannel: p.security, Unlimited: p.unlimited, Log: p.log}
+	if p.directory != nil {
+		b.Directory = p.directory
+	}
+	a.bot = bot.New(b)
+	a.doors, err = slackapp.New(slackapp.Doors{Bot: a.bot, Chat: a.chat, SigningSecrets: p.signed, AlertChannels: p.listened, AlertLinks: p.links, Log: p.log})
 	if err != nil {
 		return nil, err
 	}
-	st, err := bolt.Open(p.path, bolt.Options{})
-	if err != nil {
-		chat.Close()
-		return nil, err
-	}
-	a := &assembly{parts: p, store: st, chat: chat}
-	a.bot = bot.New(bot.Bot{Policy: p.policy, Store: st, Chat: chat, Log: p.log, Unlimited: p.unlimited})
-	a.doors, err = slackapp.New(slackapp.Doors{Bot: a.bot, Chat: chat, SigningSecrets: p.signed, Log: p.log})
-	if err != nil {
-		return nil, errors.Join(err, a.close())
-	}
-	return a, nil
+	a.intake = &intake.Intake{Bot: a.bot, Infer: p.policy.Infer, Route: p.router.place}
+	p.door.Intake, p.door.Log = a.intake, p.log
+	a.alerts, err = intake.NewDoor(p.door)
+	return a, err
 }
 
 func (a *assembly) close() error {
-	a.chat.Close()
+	if a.directory != nil {
+		a.directory.Close()
+	}
+	if a.chat != nil {
+		a.chat.Close()
+	}
+	if a.store == nil {
+		return nil
+	}
 	return a.store.Close()
 }
 
@@ -77,7 +108,7 @@ const stopWithin = 20 * time.Second
 func (a *assembly) run(ctx context.Context, more ...func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.bot.Run(ctx) })
-	g.Go(func() error { return answerBeside(ctx, a.path, a.store, a.log) })
+	g.Go(func() error { return answerBeside(ctx, a.path, direct{a.store, a.intake}, a.log) })
 	if a.slack.AppToken != "" {
 		g.Go(func() error { return a.doors.RunSocket(ctx) })
 	}

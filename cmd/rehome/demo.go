@@ -20,10 +20,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rehome/bot/intake"
+	"rehome/bot"
 	"rehome/bot/sandbox"
 	"rehome/bot/slackapp"
-	"rehome/conversation"
 	"rehome/policy"
 )
 
@@ -59,9 +58,10 @@ func (p *program) demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "See the bot at work in your browser; needs no account and no network",
-		Long: `demo runs the real bot against a Slack-compatible workspace in the same process,
-with sample alerts, and prints the address of a page that looks and works like
-Slack. Nothing leaves this machine. Ctrl-C ends it, and everything is gone unless
+		Long: `demo runs the real bot against a Slack-compatible workspace and a directory in the
+same process, with sample alerts, and prints the address of a page that looks and
+works like Slack. Alerts come in by POST /v1/violations at the same address, with
+the token it prints (or REHOME_INTAKE_TOKEN). Nothing leaves this machine. Ctrl-C ends it, and everything is gone unless
 --store keeps it.`,
 		Example: `  rehome demo
   rehome demo --alerts alerts.ndjson       with alerts of your own
@@ -93,24 +93,66 @@ func (p *program) demo(ctx context.Context, in demoInput) (err error) {
 	if err != nil {
 		return err
 	}
-	w, err := openWorkspace(l.Addr()) //nolint:contextcheck // it ends with close, after the bot that talks to it
+	box, err := boxUp(ctx, l, &parts) //nolint:contextcheck // it ends with close, after the bot that talks to it
 	if err != nil {
-		return errors.Join(err, l.Close())
+		return err
 	}
-	defer w.close()
-	parts.slack.APIURL, parts.slack.BotToken, parts.slack.AppToken = w.url+"/api/", w.botToken, w.appToken
-	go w.serve(l)
+	defer box.close()
 	a, err := assemble(parts) //nolint:contextcheck // opening a store is not cut short
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
+	box.slack.serve(a)
 	return a.run(ctx, func(ctx context.Context) error {
-		fmt.Fprintf(p.out, "The workspace is at %s/\n\n", w.url)
-		p.report(ctx, a.path, a.openAll(ctx, feed))
+		fmt.Fprintf(p.out, "The workspace is at %s/\n\n", box.slack.url)
+		to := newSender(box.slack.url+"/v1/violations", a.door.Tokens[0])
+		p.report(ctx, to.sendAll(ctx, feed), whatToTry{a.path, to})
 		fmt.Fprintln(p.out, "\nStopped.")
 		return nil
 	})
+}
+
+// box is what the demo has instead of the world: a workspace and a directory.
+type box struct {
+	slack     *workspace
+	directory *directoryInABox
+}
+
+// boxUp makes a workspace that will be reached through l, and a directory, and
+// points the bot's parts at them.
+func boxUp(ctx context.Context, l net.Listener, out *parts) (_ *box, err error) {
+	b := &box{}
+	defer func() {
+		if err != nil {
+			b.close()
+			err = errors.Join(err, l.Close())
+		}
+	}()
+	if b.slack, err = openWorkspace(l); err != nil {
+		return nil, err
+	}
+	own, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	if b.directory, err = openDirectory(own); err != nil {
+		return nil, errors.Join(err, own.Close())
+	}
+	if out.directory, err = b.directory.lookUp(); err != nil {
+		return nil, err
+	}
+	out.slack.APIURL, out.slack.BotToken, out.slack.AppToken = b.slack.url+"/api/", b.slack.botToken, b.slack.appToken
+	return b, nil
+}
+
+func (b *box) close() {
+	if b.slack != nil {
+		b.slack.close()
+	}
+	if b.directory != nil {
+		b.directory.close()
+	}
 }
 
 // demoFeed opens what the alerts are read from.
@@ -145,8 +187,18 @@ func (p *program) demoParts(in demoInput) (out parts, forget func() error, err e
 	if in.verbose {
 		out.log = p.logger(s.Log)
 	}
-	// The workspace in the box has no limit on how fast a channel is written to.
+	// The workspace in the box has no limit on how fast a channel is written to,
+	// and nobody in it sleeps.
 	out.unlimited = true
+	out.manners = bot.Manners{Window: 500 * time.Millisecond, Quiet: bot.Quiet{Off: true}}
+	out.router = router{other: triage}
+	out.security = triage
+	if out.door, err = p.door(s); err != nil {
+		return out, forget, err
+	}
+	if len(out.door.Tokens) == 0 {
+		out.door.Tokens = []string{rand.Text()}
+	}
 	if in.store != "" {
 		out.path, err = storePath(in.store)
 		return out, forget, err
@@ -164,13 +216,14 @@ type workspace struct {
 	*sandbox.Workspace
 	url                string
 	botToken, appToken string
+	listener           net.Listener
 	server             *http.Server
-	ended              chan struct{}
+	ended              chan struct{} // closed when serving has ended; nil before it begins
 }
 
-// openWorkspace makes the workspace that will be reached at addr.
-func openWorkspace(addr net.Addr) (*workspace, error) {
-	w := &workspace{url: "http://" + reachable(addr), botToken: "xoxb-" + rand.Text(), appToken: "xapp-" + rand.Text(), ended: make(chan struct{})}
+// openWorkspace makes the workspace that will be reached through l.
+func openWorkspace(l net.Listener) (*workspace, error) {
+	w := &workspace{url: "http://" + reachable(l.Addr()), listener: l, botToken: "xoxb-" + rand.Text(), appToken: "xapp-" + rand.Text()}
 	var err error
 	w.Workspace, err = sandbox.New(sandbox.Config{
 		Name: "Contoso", Strict: true, BaseURL: w.url,
@@ -195,8 +248,6 @@ func openWorkspace(addr net.Addr) (*workspace, error) {
 			},
 		},
 	})
-	w.server = &http.Server{Handler: w.Workspace, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute,
-		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn)}
 	return w, err
 }
 
@@ -209,46 +260,40 @@ func reachable(addr net.Addr) string {
 	return net.JoinHostPort("127.0.0.1", fmt.Sprint(a.Port))
 }
 
-func (w *workspace) serve(l net.Listener) {
-	defer close(w.ended)
-	_ = w.server.Serve(l) // ends with close, and then says so
+// serve serves the page and what Slack would, and beside them where the bot
+// takes alerts.
+func (w *workspace) serve(a *assembly) {
+	mux := http.NewServeMux()
+	mux.Handle("/", w.Workspace)
+	a.handleCommon(mux)
+	w.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute,
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn)}
+	w.ended = make(chan struct{})
+	go func() {
+		defer close(w.ended)
+		_ = w.server.Serve(w.listener) // ends with close, and then says so
+	}()
 }
 
 // close ends the workspace's own connections first: the page's stream and the
 // bot's socket are never idle.
 func (w *workspace) close() {
-	w.Close()
+	if w.Workspace != nil {
+		w.Close()
+	}
+	if w.ended == nil {
+		_ = w.listener.Close()
+		return
+	}
 	_ = w.server.Close()
 	<-w.ended
-}
-
-// openAll reads alerts until they end or ctx does, and says what became of each.
-// Each becomes a conversation in the triage channel, or a line that says why not.
-func (a *assembly) openAll(ctx context.Context, r io.ReadCloser) <-chan string {
-	said := make(chan string)
-	stop := context.AfterFunc(ctx, func() { _ = r.Close() }) // ends a read that waits for more
-	go func() {
-		defer close(said)
-		defer stop()
-		for rec, err := range intake.Records(r) {
-			if ctx.Err() != nil {
-				return
-			}
-			select {
-			case said <- fmt.Sprintf("  line %d  %s", rec.Line, oneLine(a.openAlert(ctx, rec, err))):
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return said
 }
 
 // report prints what became of the alerts and, once they are in, what to try. A
 // feed that goes on does not hold that up. It returns when ctx has ended and
 // the alerts are no longer read; a read from a terminal, which nothing can
 // interrupt, is given up after a second and ends with the process.
-func (p *program) report(ctx context.Context, path string, alerts <-chan string) {
+func (p *program) report(ctx context.Context, alerts <-chan string, then whatToTry) {
 	goesOn := time.NewTimer(2 * time.Second)
 	defer goesOn.Stop()
 	for tried := false; ; {
@@ -266,7 +311,7 @@ func (p *program) report(ctx context.Context, path string, alerts <-chan string)
 		}
 		if !tried {
 			tried = true
-			p.sayWhatToTry(path)
+			p.sayWhatToTry(then)
 		}
 	}
 }
@@ -287,39 +332,30 @@ func (p *program) drain(alerts <-chan string) {
 	}
 }
 
-// openAlert opens a conversation for a record and says what became of it.
-func (a *assembly) openAlert(ctx context.Context, rec intake.Record, err error) string {
-	if err != nil {
-		return "not opened: " + err.Error()
-	}
-	alert, err := intake.Decode(rec.Raw)
-	if err != nil {
-		return "not opened: " + err.Error()
-	}
-	applied, err := a.bot.Open(ctx, alert.Key(), alert.Finding(), conversation.Opened{
-		Violation: alert.Violation, Facts: a.policy.Infer(alert.Violation), In: conversation.Place{Channel: triage},
-	})
-	if err != nil {
-		return "not opened: " + err.Error()
-	}
-	said := applied.Conversation.ID + "  " + cutAt(alert.Violation.Title, 80)
-	if !applied.Fresh {
-		said += " (was known already)"
-	}
-	for _, note := range alert.Notes {
-		said += " (note: " + note + ")"
-	}
-	return said
+// whatToTry is what the words about it need.
+type whatToTry struct {
+	path string // of the store
+	to   sender
 }
 
-func (p *program) sayWhatToTry(path string) {
+func (p *program) sayWhatToTry(w whatToTry) {
 	fmt.Fprintf(p.out, `
-Three things to try there:
-  1. In #app-security-triage, open a thread and answer the question.
+Four things to try there:
+  1. In #app-security-triage, open a thread and answer the question. Its owners have
+     the same in a direct message; who they are is looked up in a directory.
   2. In any channel, type:  /rehome 1P SG owner AME, Fairfax, cloud-mismatch
-  3. Press Change on an answer, or be somebody else (“You are”, in the sidebar).
+  3. Press Change on an answer, or be somebody else (the seats at the upper left).
+  4. Post an alert of an app of Robin's, and see it arrive in the channel and as a
+     direct message:
+
+curl -sS %s -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' -d '%s'
 
 From another terminal:  REHOME_STORE=bolt:%s rehome list
 Ctrl-C ends the demo.
-`, path)
+`, w.to.url, w.to.token, tryAlert, w.path)
 }
+
+// tryAlert is an alert of an app that the demo's directory knows the owner of.
+// The same id again is the same finding.
+const tryAlert = `{"id": "TRY-1", "source": {"system": "other"}, "title": "AAD Entra Apps in Prod Tenants using certificates in Non-Prod Tenant", ` +
+	`"app": {"appId": "` + paymentsApp + `"}}`

@@ -161,9 +161,9 @@ func TestAlertsFromAFeedAreSaidLineByLine(t *testing.T) {
 	write(alert)
 	write(`{"id": "X-3", "source": {"system": "other"}, "title": "Something else", "app": {}, "credential": {"secretText": "c0ffee-canary"}}`)
 	r.expect(`^  line 1  RH-1  AAD Entra Apps cloud mismatches with Cert Cloud$`)
-	r.expect(`^  line 2  not opened: app\.appId is not a GUID; send it as 0{8}-0{4}-0{4}-0{4}-0{12}$`)
+	r.expect(`^  line 2  not understood, kept in quarantine \(app\.appId is not a GUID; send it as 0{8}-0{4}-0{4}-0{4}-0{12}\)$`)
 	r.expect(`^  line 3  RH-1  .* \(was known already\)$`)
-	r.expect(`^  line 4  RH-2  Something else \(note: credential\.secretText looks like key material and was left out; .*\)$`)
+	r.expect(`^  line 4  RH-2  Something else \(credential\.secretText looks like key material and was left out; .*\)$`)
 	root := page.await(triage, "", "RH-1")
 	if strings.Contains(root.Text, "<!channel>") {
 		t.Errorf("an alert can mention people: %s", root.Text)

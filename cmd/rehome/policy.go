@@ -31,7 +31,7 @@ own files over them.`,
 		Args: p.noSuchCommand,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(p.policyShowCommand(), p.policyCheckCommand(), p.policyDiffCommand())
+	c.AddCommand(p.policyShowCommand(), p.policyCheckCommand(), p.policyDiffCommand(), p.policyRouteCommand())
 	return c
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rehome/bot/intake"
 	"rehome/conversation"
 	"rehome/policy"
 	"rehome/store"
@@ -26,6 +27,8 @@ type remembered interface {
 	list(ctx context.Context) ([]listed, error)
 	show(ctx context.Context, id string) (shown, error)
 	outbox(ctx context.Context, failed bool) ([]waiting, error)
+	quarantined(ctx context.Context) ([]keptAside, error)
+	taker
 	Close() error
 }
 
@@ -55,6 +58,15 @@ type waiting struct {
 	What string `json:"what"`
 }
 
+// keptAside is a record that could not be read and is kept until it can.
+type keptAside struct {
+	ID     uint64    `json:"id"`
+	At     time.Time `json:"at"`
+	Source string    `json:"source"`
+	Why    string    `json:"why"`
+	Body   string    `json:"body"`
+}
+
 // remembered finds out who holds the store and returns a way to ask about it.
 func (p *program) remembered(storeFlag string) (remembered, error) {
 	s, err := p.settings()
@@ -75,11 +87,14 @@ func (p *program) remembered(storeFlag string) (remembered, error) {
 	if err != nil {
 		return nil, err
 	}
-	return direct{st}, nil
+	return direct{store: st}, nil
 }
 
 // direct asks a store of this process.
-type direct struct{ store store.Store }
+type direct struct {
+	store  store.Store
+	intake *intake.Intake // nil where nothing is taken in
+}
 
 func (d direct) Close() error { return d.store.Close() }
 
@@ -115,6 +130,15 @@ func (d direct) outbox(ctx context.Context, failed bool) ([]waiting, error) {
 	out := []waiting{}
 	for _, delivery := range all {
 		out = append(out, waiting{delivery, whatOf(delivery.Effect)})
+	}
+	return out, err
+}
+
+func (d direct) quarantined(ctx context.Context) ([]keptAside, error) {
+	all, err := d.store.Quarantined(ctx)
+	out := []keptAside{}
+	for _, q := range all {
+		out = append(out, keptAside{q.ID, q.At, q.Source, q.Why, string(q.Body)})
 	}
 	return out, err
 }
@@ -170,11 +194,15 @@ func (p *program) listCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "list",
 		Short:   "The worklist: every conversation, and where it stands",
-		Long:    "list prints every conversation, oldest first.\n\n" + besideHelp,
-		Example: "  rehome list\n  rehome list --format json | jq -r '.[] | select(.status == \"asking\") | .id'",
+		Long:    "list prints every conversation, oldest first, or with --quarantined the alerts that\ncould not be read and are kept until they can (see: rehome import --quarantined).\n\n" + besideHelp,
+		Example: "  rehome list\n  rehome list --format json | jq -r '.[] | select(.status == \"asking\") | .id'\n  rehome list --quarantined",
 		Args:    args(0, 0, "no words"),
 	}
+	quarantined := c.Flags().Bool("quarantined", false, "the alerts that could not be read")
 	return p.rememberedCommand(c, func(ctx context.Context, r remembered, _ []string, format string) error {
+		if *quarantined {
+			return p.listQuarantined(ctx, r, format)
+		}
 		all, err := r.list(ctx)
 		if err != nil {
 			return err
@@ -190,6 +218,24 @@ func (p *program) listCommand() *cobra.Command {
 			l := all[i]
 			return []string{l.ID, string(l.Status), dayOf(l.Due), cmp.Or(l.App, l.AppID, "-"), l.Title}
 		})
+	})
+}
+
+func (p *program) listQuarantined(ctx context.Context, r remembered, format string) error {
+	all, err := r.quarantined(ctx)
+	if err != nil {
+		return err
+	}
+	if format == "json" {
+		return p.writeJSON(all)
+	}
+	if len(all) == 0 {
+		fmt.Fprintln(p.out, "Nothing is in quarantine.")
+		return nil
+	}
+	return p.columns("NUMBER\tCAME\tFROM\tWHY", len(all), func(i int) []string {
+		q := all[i]
+		return []string{fmt.Sprint(q.ID), timeOf(q.At), q.Source, q.Why}
 	})
 }
 

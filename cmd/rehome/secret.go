@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"unicode"
 )
 
 // A secret is a token or key. However it is printed, marshalled or logged, it
@@ -53,4 +54,33 @@ func (p *program) secret(name string) (secret, error) {
 		return secret{}, fmt.Errorf("%s_FILE: %s must hold the secret alone, on one line", name, file)
 	}
 	return secret{value}, nil
+}
+
+// secrets reads what may be several at once while one replaces another: those of
+// the variable name, with spaces or commas between them; those of the file that
+// the variable name_FILE names, one on each line; and those of more files.
+func (p *program) secrets(name string, more []string) ([]secret, error) {
+	value, file := p.env(name), p.env(name+"_FILE")
+	if value != "" && file != "" {
+		return nil, fmt.Errorf("both %s and %[1]s_FILE are set; unset one of them", name)
+	}
+	var out []secret
+	for _, word := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
+		out = append(out, secret{word})
+	}
+	if file != "" {
+		all, err := secretsIn(file)
+		if err != nil {
+			return nil, fmt.Errorf("%s_FILE: %w", name, err)
+		}
+		out = append(out, all...)
+	}
+	for _, file := range more {
+		all, err := secretsIn(file)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, all...)
+	}
+	return out, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rehome/bot/entra"
 	"rehome/bot/slackapp"
 	"rehome/store"
 )
@@ -32,6 +33,9 @@ one is named, and the environment, which wins:
   REHOME_CHANNEL         id of the triage channel
   REHOME_POLICY          folder with policy files of your own
   REHOME_TENANTS         JSON file with your tenants' ids and names
+  REHOME_INTAKE_TOKEN    bearer tokens for POST /v1/violations; several while one replaces another
+  AZURE_TENANT_ID, …     the directory to look owners up in, as azidentity names it
+  GRAPH_BASE_URL         instead of the cloud's Microsoft Graph, without a version
 
 One of the Slack doors is needed, and both may be open. Each secret may be in a
 file instead, named by SLACK_BOT_TOKEN_FILE and so on. GET /healthz answers while
@@ -63,6 +67,9 @@ func (p *program) serve(ctx context.Context, listenAt, storeAt string) (err erro
 	}
 	l, err := listen(ctx, s.Listen)
 	if err != nil {
+		if parts.directory != nil {
+			parts.directory.Close()
+		}
 		return err
 	}
 	a, err := assemble(parts) //nolint:contextcheck // opening a store is not cut short
@@ -73,7 +80,13 @@ func (p *program) serve(ctx context.Context, listenAt, storeAt string) (err erro
 	version, _ := built()
 	pol := a.policy.Version(p.now())
 	a.log.Info("rehome is up", "version", version, "listen", l.Addr().String(), "store", a.path,
-		"socket", a.slack.AppToken != "", "http", len(a.signed) > 0, "policy", pol.Version, "digest", pol.Digest)
+		"socket", a.slack.AppToken != "", "http", len(a.signed) > 0, "policy", pol.Version, "digest", pol.Digest,
+		"alerts", maySend(a.door), "channel", a.router.other, "routes", len(a.router.rules))
+	if a.directory == nil {
+		a.log.Warn("no directory is configured, so owners come from the alert alone; set AZURE_TENANT_ID, or write directories: in rehome.yaml")
+	} else {
+		a.log.Info("owners are looked up", "directories", a.directory.Names())
+	}
 	if pol.Stale != "" {
 		a.log.Warn(pol.Stale)
 	}
@@ -116,7 +129,25 @@ func (p *program) serveParts(s settings) (parts, error) {
 	if secrets["SLACK_SIGNING_SECRET"].isSet() {
 		out.signed = []string{secrets["SLACK_SIGNING_SECRET"].reveal()}
 	}
-	return out, nil
+	return out, p.alertParts(s, &out)
+}
+
+// alertParts reads what alerts and owners need.
+func (p *program) alertParts(s settings, out *parts) (err error) {
+	if out.door, err = p.door(s); err != nil {
+		return err
+	}
+	if out.router, err = s.router(); err != nil && maySend(out.door) {
+		return err
+	}
+	out.ownership, out.manners = s.Owners.ownership(), s.Telling.manners()
+	out.security, out.listened, out.links = cmp.Or(s.SecurityChannel, s.Channel), s.AlertChannels, s.AlertLinks
+	directories, err := p.directories(s)
+	if err != nil || len(directories) == 0 {
+		return err
+	}
+	out.directory, err = entra.New(entra.Config{Directories: directories, Log: out.log})
+	return err
 }
 
 // server is serve's HTTP side. Every wait for the other end is bounded.
@@ -125,17 +156,23 @@ func (a *assembly) server() *http.Server {
 	if len(a.signed) > 0 {
 		mux.Handle("POST /slack/", a.doors.Handler())
 	}
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", a.ready)
+	a.handleCommon(mux)
 	return &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      15 * time.Second,
+		ReadTimeout:       10 * time.Second, // of an alert's body: see intake.Door
+		WriteTimeout:      time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}
+}
+
+// handleCommon adds what serve and demo both answer.
+func (a *assembly) handleCommon(mux *http.ServeMux) {
+	mux.Handle("/v1/violations", a.alerts)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", a.ready)
 }
 
 // ready answers 200 while the store can be read and Slack can reach us, and 503

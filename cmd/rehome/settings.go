@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -31,6 +32,15 @@ type settings struct {
 	Log     logSettings            `yaml:"log"`
 	Tenants map[string]tenantEntry `yaml:"tenants"`
 
+	Intake          intakeSettings     `yaml:"intake"`
+	Routes          []policy.RouteRule `yaml:"routes"`
+	SecurityChannel string             `yaml:"securityChannel"`
+	AlertChannels   []string           `yaml:"alertChannels"`
+	AlertLinks      []string           `yaml:"alertLinks"`
+	Directories     []directoryEntry   `yaml:"directories"`
+	Owners          ownerSettings      `yaml:"owners"`
+	Telling         tellingSettings    `yaml:"telling"`
+
 	tenants map[string]policy.TenantEntry // Tenants, or the file REHOME_TENANTS names, checked
 }
 
@@ -45,7 +55,8 @@ type tenantEntry struct {
 	NonProd bool   `yaml:"nonProd" json:"nonProd"`
 }
 
-const settingNames = "listen, store, channel, policy, log.format, log.level, tenants"
+const settingNames = "listen, store, channel, policy, log.format, log.level, tenants, " +
+	"intake, routes, securityChannel, alertChannels, alertLinks, directories, owners, telling"
 
 // The defaults keep everything on this machine.
 const (
@@ -98,7 +109,7 @@ func parseSettings(file string, content []byte) (settings, error) {
 	}
 	var bad *badSetting
 	if err := s.check(); errors.As(err, &bad) {
-		return s, fmt.Errorf("%s:%d: %w", file, lines[bad.name], err)
+		return s, fmt.Errorf("%s:%d: %w", file, lineOf(lines, bad.name), err)
 	}
 	return s, nil
 }
@@ -119,7 +130,8 @@ func yamlError(file string, err error) error {
 	return fmt.Errorf("%s:%d: %s; deploy/rehome.example.yaml shows every setting", file, line, what)
 }
 
-// linesOf returns the line of every key, by its dotted path.
+// linesOf returns the line of every key, by its dotted path; the places of a
+// list are numbered from 0.
 func linesOf(tree *ast.File) map[string]int {
 	out := map[string]int{}
 	var walk func(at string, n ast.Node)
@@ -136,12 +148,32 @@ func linesOf(tree *ast.File) map[string]int {
 			}
 		case *ast.MappingValueNode:
 			entry(at, n)
+		case *ast.SequenceNode:
+			for i, v := range n.Values {
+				out[at+strconv.Itoa(i)] = v.GetToken().Position.Line
+				walk(at+strconv.Itoa(i)+".", v)
+			}
 		}
 	}
 	for _, doc := range tree.Docs {
 		walk("", doc.Body)
 	}
 	return out
+}
+
+// lineOf is the line of a setting or, when it is not there, of what it belongs
+// in.
+func lineOf(lines map[string]int, name string) int {
+	for {
+		if line, ok := lines[name]; ok {
+			return line
+		}
+		cut := strings.LastIndexByte(name, '.')
+		if cut < 0 {
+			return 1
+		}
+		name = name[:cut]
+	}
 }
 
 // checkTenants lets policy judge the tenants of rehome.yaml one by one, so that
@@ -168,16 +200,27 @@ func checkTenants(given map[string]tenantEntry, place func(id string) string) (m
 // badSetting is a setting with a value that cannot be.
 type badSetting struct{ name, message string }
 
-func (b *badSetting) Error() string { return b.name + " " + b.message }
+func (b *badSetting) Error() string {
+	return placeForm.ReplaceAllStringFunc(b.name, counted) + " " + b.message
+}
+
+// placeForm is a place of a list in a setting's path: people count from 1.
+var placeForm = regexp.MustCompile(`\.\d+`)
+
+func counted(place string) string {
+	n, _ := strconv.Atoi(place[1:]) // digits, by the pattern
+	return fmt.Sprintf("[%d]", n+1)
+}
+
+func bad(name, format string, args ...any) error {
+	return &badSetting{name, fmt.Sprintf(format, args...)}
+}
 
 // A Slack channel's id: C for public channels, G for older private ones.
 var channelForm = regexp.MustCompile(`^[CG][A-Z0-9]{7,20}$`)
 
 // check judges the settings that are there.
 func (s *settings) check() error {
-	bad := func(name, format string, args ...any) error {
-		return &badSetting{name, fmt.Sprintf(format, args...)}
-	}
 	if s.Listen != "" {
 		if _, _, err := net.SplitHostPort(s.Listen); err != nil {
 			return bad("listen", "%q is not an address; write host:port, such as %s", s.Listen, defaultListen)
@@ -188,8 +231,8 @@ func (s *settings) check() error {
 			return bad("store", "%s", err)
 		}
 	}
-	if s.Channel != "" && !channelForm.MatchString(s.Channel) {
-		return bad("channel", "%q is not a channel id; take it from the channel's details in Slack (C…), not its name", s.Channel)
+	if err := checkChannel("channel", s.Channel); err != nil {
+		return err
 	}
 	switch s.Log.Format {
 	case "", "text", "json":
@@ -201,7 +244,15 @@ func (s *settings) check() error {
 			return bad("log.level", "%q is not known; write debug, info, warn or error", s.Log.Level)
 		}
 	}
-	return nil
+	return cmp.Or(s.checkAlerts(), s.checkDirectories(), s.Telling.check())
+}
+
+// checkChannel judges a setting that is a channel's id, or is not set.
+func checkChannel(name, id string) error {
+	if id == "" || channelForm.MatchString(id) {
+		return nil
+	}
+	return bad(name, "%q is not a channel id; take it from the channel's details in Slack (C…), not its name", id)
 }
 
 // storePath returns the file of a store that is named as bolt:PATH.

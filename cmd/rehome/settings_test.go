@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -14,6 +15,10 @@ import (
 
 	"rehome/policy"
 )
+
+// uncommented is a setting, or a line of one, that is commented out in the
+// example: prose has no colon and value, dash or brace behind its first word.
+var uncommented = regexp.MustCompile(`(?m)^( *)# ( *(?:- \{|- name: |[a-zA-Z]+:(?: |$)).*)$`)
 
 // The commented example loads, says something about every setting there is,
 // and names every one in its text.
@@ -24,7 +29,7 @@ func TestTheExampleLoads(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A setting that is commented out there must load, too.
-	all := strings.NewReplacer("# channel:", "channel:", "# policy:", "policy:").Replace(string(content))
+	all := uncommented.ReplaceAllString(string(content), "$1$2")
 	for name, text := range map[string]string{"as it is": string(content), "with everything switched on": all} {
 		s, err := parseSettings(file, []byte(text))
 		if err != nil {
@@ -35,6 +40,9 @@ func TestTheExampleLoads(t *testing.T) {
 		}
 		if got := s.tenants["a0000000-0000-4000-8000-0000000000f0"]; got != (policy.TenantEntry{Name: "Corp", Cloud: policy.Public, NonProd: true}) {
 			t.Errorf("%s: Corp is %+v", name, got)
+		}
+		if name != "as it is" && (len(s.Directories) != 3 || len(s.Routes) != 3 || s.Intake.Entra == nil || s.SecurityChannel == "" || s.Channel == "") {
+			t.Errorf("something is still commented out: %+v", s)
 		}
 	}
 	for name := range strings.SplitSeq(settingNames, ", ") {

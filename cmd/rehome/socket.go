@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"rehome/bot/intake"
 	"rehome/store"
 )
 
@@ -24,24 +26,27 @@ import (
 //	GET /conversations       []listed
 //	GET /conversations/RH-1  shown, or 404
 //	GET /outbox?failed=true  []waiting
+//	GET /quarantined         []keptAside
+//	POST /import?name=a.csv  a file as it is; []heard while it is read, one on a line
+//	POST /reread             []heard for what is in quarantine
 //
-// Errors are {"error": "…"}.
+// Errors are {"error": "…"}; of a list that has begun, in its last line.
 
 func socketBeside(storePath string) string { return storePath + ".sock" }
 
 // answerBeside listens beside the store until ctx ends. It must be called by
 // the process that holds the store: a socket left by one that crashed is
 // replaced. Where no socket can be had, the bot works without one.
-func answerBeside(ctx context.Context, storePath string, st store.Store, log *slog.Logger) error {
+func answerBeside(ctx context.Context, storePath string, r remembered, log *slog.Logger) error {
 	at := socketBeside(storePath)
 	l, err := listenAs(ctx, at)
 	if err != nil {
-		log.Warn("list, show and outbox will not work beside this process", "err", err)
+		log.Warn("list, show, outbox and import will not work beside this process", "err", err)
 		return nil
 	}
 	defer func() { _ = os.Remove(at) }()
 	server := &http.Server{
-		Handler: besideHandler(direct{st}), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: time.Minute,
+		Handler: besideHandler(r), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	return serveUntil(ctx, server, l)
@@ -81,7 +86,42 @@ func besideHandler(r remembered) http.Handler {
 		all, err := r.outbox(req.Context(), req.URL.Query().Get("failed") == "true")
 		reply(w, all, err)
 	})
+	mux.HandleFunc("GET /quarantined", func(w http.ResponseWriter, req *http.Request) {
+		all, err := r.quarantined(req.Context())
+		reply(w, all, err)
+	})
+	mux.HandleFunc("POST /import", func(w http.ResponseWriter, req *http.Request) {
+		q := req.URL.Query()
+		var m intake.Mapping
+		if err := json.Unmarshal([]byte(cmp.Or(q.Get("map"), "null")), &m); err != nil {
+			reply(w, nil, err)
+			return
+		}
+		hear(w, func(hear func(heard) error) error {
+			return r.takeIn(req.Context(), source{q.Get("name"), m, req.Body}, hear)
+		})
+	})
+	mux.HandleFunc("POST /reread", func(w http.ResponseWriter, req *http.Request) {
+		hear(w, func(hear func(heard) error) error { return r.reread(req.Context(), hear) })
+	})
 	return mux
+}
+
+// hear answers with what is heard, line by line, while the request's body is
+// still read. It may take as long as the file does.
+func hear(w http.ResponseWriter, work func(func(heard) error) error) {
+	c := http.NewResponseController(w)
+	if err := errors.Join(c.EnableFullDuplex(), c.SetReadDeadline(time.Time{}), c.SetWriteDeadline(time.Time{})); err != nil {
+		reply(w, nil, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	line := json.NewEncoder(w)
+	last := heard{End: true}
+	if err := work(func(h heard) error { return errors.Join(line.Encode(h), c.Flush()) }); err != nil {
+		last.Error = err.Error()
+	}
+	_ = line.Encode(last) // the other end is gone when this fails
 }
 
 func reply(w http.ResponseWriter, v any, err error) {
@@ -136,6 +176,56 @@ func (b beside) outbox(ctx context.Context, failed bool) (all []waiting, err err
 	return all, err
 }
 
+func (b beside) quarantined(ctx context.Context) (all []keptAside, err error) {
+	err = b.get(ctx, "/quarantined", &all)
+	return all, err
+}
+
+func (b beside) takeIn(ctx context.Context, from source, each func(heard) error) error {
+	m, err := json.Marshal(from.mapping)
+	if err != nil {
+		return err // unreachable: texts
+	}
+	return b.hear(ctx, "/import?"+url.Values{"name": {from.name}, "map": {string(m)}}.Encode(), from.r, each)
+}
+
+func (b beside) reread(ctx context.Context, each func(heard) error) error {
+	return b.hear(ctx, "/reread", http.NoBody, each)
+}
+
+// hear sends a body and passes on what is answered meanwhile.
+func (b beside) hear(ctx context.Context, path string, body io.Reader, each func(heard) error) error {
+	ctx, cancel := context.WithCancel(ctx) // ends the sending when the answer ends first
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://rehome"+path, io.NopCloser(body))
+	if err != nil {
+		return err
+	}
+	patient := http.Client{Transport: b.client.Transport} // as long as the file takes
+	resp, err := patient.Do(req)
+	if err != nil {
+		return fmt.Errorf("asking the process that holds the store: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return b.refused(resp)
+	}
+	for lines := json.NewDecoder(resp.Body); ; {
+		var h heard
+		switch err := lines.Decode(&h); {
+		case err != nil:
+			return fmt.Errorf("the process that holds the store has ended in the middle; import the file again, what is in already is not doubled: %w", err)
+		case h.Error != "":
+			return errors.New(h.Error)
+		case h.End:
+			return nil
+		}
+		if err := each(h); err != nil {
+			return err
+		}
+	}
+}
+
 // maxReply bounds an answer; a store of a hundred thousand conversations lists
 // in less.
 const maxReply = 256 << 20
@@ -150,16 +240,20 @@ func (b beside) get(ctx context.Context, path string, into any) error {
 		return fmt.Errorf("asking the process that holds the store: %w", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body := json.NewDecoder(io.LimitReader(resp.Body, maxReply))
 	if resp.StatusCode == http.StatusOK {
-		return body.Decode(into)
+		return json.NewDecoder(io.LimitReader(resp.Body, maxReply)).Decode(into)
 	}
+	return b.refused(resp)
+}
+
+// refused says why something is not answered.
+func (b beside) refused(resp *http.Response) error {
 	if resp.StatusCode == http.StatusNotFound {
 		return store.ErrNotFound
 	}
 	var said struct {
 		Error string `json:"error"`
 	}
-	_ = body.Decode(&said) // the status says enough when this fails
+	_ = json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&said) // the status says enough when this fails
 	return fmt.Errorf("the process that holds the store says %s: %s", resp.Status, said.Error)
 }

@@ -34,7 +34,7 @@ func Run(t *testing.T, open Open) {
 		"conversations are numbered in the order they open":     numbered,
 		"an event is applied once":                              appliedOnce,
 		"a finding opens one conversation":                      oneFinding,
-		"what must be known opens nothing":                       onlyKnown,
+		"what must be known opens nothing":                      onlyKnown,
 		"an event for an unknown conversation is refused":       unknownConversation,
 		"an input without a key or a step is refused":           refusedInput,
 		"a step sees the state the step before left":            stepsFollow,

@@ -1,0 +1,306 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rehome/bot"
+	"rehome/bot/intake"
+	"rehome/store/bolt"
+)
+
+// taker takes alerts in: of this process, or of the one that holds the store.
+type taker interface {
+	// takeIn takes a file in, a batch at a time and each in one transaction, and
+	// says what became of it. After an error the batches heard of are in.
+	takeIn(ctx context.Context, from source, hear func(heard) error) error
+	// reread reads what is in quarantine again.
+	reread(ctx context.Context, hear func(heard) error) error
+}
+
+// source is a file of alerts. Its name tells what is in it, and where a record
+// came from.
+type source struct {
+	name    string
+	mapping intake.Mapping
+	r       io.Reader
+}
+
+// heard is what a taker says, a batch at a time.
+type heard struct {
+	Kind    string          `json:"kind,omitempty"` // of the file; comes first
+	LeftOut []string        `json:"leftOut,omitempty"`
+	Became  []intake.Became `json:"became,omitempty"`
+	End     bool            `json:"end,omitempty"` // over the socket: all has been said
+	Error   string          `json:"error,omitempty"`
+}
+
+// A batch has no more records, and no more bytes, than this.
+const (
+	batchRecords = 1000
+	batchBytes   = 8 << 20
+)
+
+// takeFile cuts a file into batches and gives each to take.
+func takeFile(from source, hear func(heard) error, take func([]intake.Piece) ([]intake.Became, error)) error {
+	f, err := intake.Open(from.r, from.name, from.mapping)
+	if err != nil {
+		return err
+	}
+	first := heard{Kind: f.Kind}
+	for _, c := range f.Columns {
+		if c.Path == "" {
+			first.LeftOut = append(first.LeftOut, c.Name)
+		}
+	}
+	if err := hear(first); err != nil {
+		return err
+	}
+	var batch []intake.Piece
+	size, in := 0, 0
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		became, err := take(batch)
+		if err != nil {
+			return fmt.Errorf("%s: %w; %d records before are in, and importing the file again does not double them", from.name, err, in)
+		}
+		in += len(batch)
+		batch, size = nil, 0
+		return hear(heard{Became: became})
+	}
+	for rec, err := range f.Records() {
+		batch = append(batch, intake.Piece{Record: rec, Err: err})
+		if size += len(rec.Raw); len(batch) == batchRecords || size >= batchBytes {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+func (d direct) takeIn(ctx context.Context, from source, hear func(heard) error) error {
+	return takeFile(from, hear, func(batch []intake.Piece) ([]intake.Became, error) {
+		return d.intake.Take(ctx, func(r intake.Record) string { return fmt.Sprintf("import %s:%d", from.name, r.Line) }, batch)
+	})
+}
+
+func (d direct) reread(ctx context.Context, hear func(heard) error) error {
+	all, err := d.store.Quarantined(ctx)
+	if err != nil {
+		return err
+	}
+	if err := hear(heard{Kind: "quarantine"}); err != nil {
+		return err
+	}
+	for at := 0; at < len(all); at += batchRecords {
+		kept := all[at:min(at+batchRecords, len(all))]
+		became, err := d.intake.Reread(ctx, kept)
+		if err != nil {
+			return err
+		}
+		for i := range became {
+			became[i].Line = int(kept[i].ID) //nolint:gosec // counted from 1
+		}
+		if err := hear(heard{Became: became}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rehearsal takes alerts in without keeping anything: it knows what came before
+// in the same run and nothing else.
+type rehearsal struct{ seen map[string]bool }
+
+func (r rehearsal) TakeIn(_ context.Context, _ bot.Batch, alerts ...bot.Alert) ([]bot.Applied, error) {
+	out := make([]bot.Applied, len(alerts))
+	for i, a := range alerts {
+		known := r.seen["finding "+a.Finding] && a.Finding != ""
+		if v := a.Opened.Violation; v.Over() && !known {
+			continue // nothing is opened for what is over
+		}
+		out[i].Conversation.ID = rehearsed
+		out[i].Fresh, out[i].Again = !r.seen["event "+a.Key], known
+		r.seen["event "+a.Key], r.seen["finding "+a.Finding] = true, true
+	}
+	return out, nil
+}
+
+// rehearsed is the id of every conversation of a rehearsal.
+const rehearsed = "RH-?"
+
+// dryRun is a taker that keeps nothing.
+type dryRun struct{ intake *intake.Intake }
+
+func (d dryRun) takeIn(ctx context.Context, from source, hear func(heard) error) error {
+	return direct{intake: d.intake}.takeIn(ctx, from, hear)
+}
+
+func (d dryRun) reread(context.Context, func(heard) error) error {
+	return wrong("--dry-run is for files; see what is in quarantine with: rehome list --quarantined")
+}
+
+// later stands for a workspace that cannot be reached from here: what is to be
+// said waits in the store until serve says it.
+type later struct {
+	bot.Chat
+	bot.People
+}
+
+type importInput struct {
+	store, name        string
+	mapping            []string
+	dry, again, strict bool
+	format             *choice
+}
+
+func (p *program) importCommand() *cobra.Command {
+	var in importInput
+	c := &cobra.Command{
+		Use:   "import FILE…",
+		Short: "Take in alerts from CSV, NDJSON or JSON files",
+		Long: `import takes alerts in from files, or from standard input for -, and says what
+each line became: a conversation, one that is known already, or not understood. What
+is not understood is kept aside, and read again by --quarantined after an update.
+The same file twice has one effect.
+
+The columns of a CSV file are known by their names: those of an S360 export, of
+app-credential-inventory.csv, and the fields of a violation (app.appId). --map says
+what another column is.
+
+It writes into the store or, while serve or demo holds it, asks that process. What
+people are told of it waits until the bot runs.`,
+		Example: `  rehome import --dry-run export.csv
+  rehome import export.csv --map "Application=app.appId" --map "Team notes=-"
+  az … | rehome import -
+  rehome import --quarantined`,
+		RunE: func(c *cobra.Command, files []string) error { return p.importAll(c.Context(), in, files) },
+		Args: func(_ *cobra.Command, files []string) error {
+			switch {
+			case in.again && len(files) > 0:
+				return wrong("--quarantined takes no file: it reads what is in quarantine; see rehome import --help")
+			case !in.again && len(files) == 0:
+				return wrong("rehome import takes files with alerts, or - for standard input; see rehome import --help")
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&in.store, "store", "", "the `store`, as bolt:PATH (REHOME_STORE; default "+defaultStore+")")
+	f.StringArrayVar(&in.mapping, "map", nil, "what a CSV column is: `COLUMN=FIELD`, or COLUMN=- to leave it out; may be repeated")
+	f.StringVar(&in.name, "name", "", "for standard input: the `name` of the file it is, such as export.csv")
+	f.BoolVar(&in.dry, "dry-run", false, "say what each line would become, and keep nothing")
+	f.BoolVar(&in.again, "quarantined", false, "read again what is in quarantine")
+	f.BoolVar(&in.strict, "strict", false, "exit with 1 when something was not understood")
+	in.format = choiceFlag(c, "format", "how to print it", "text", "json")
+	return c
+}
+
+func (p *program) importAll(ctx context.Context, in importInput, files []string) (err error) {
+	ctx, stop := untilSignal(ctx)
+	defer stop()
+	mapping, err := intake.ParseMapping(in.mapping)
+	if err != nil {
+		return wrong("--map: %w", err)
+	}
+	into, done, err := p.taker(in)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	r := newReport(p, in.dry, in.format.value == "json")
+	work := func() error {
+		if in.again {
+			return r.file("quarantine", 0, func(hear func(heard) error) error { return into.reread(ctx, hear) })
+		}
+		for _, file := range files {
+			if err := p.importFile(ctx, into, r, cmp.Or(in.name, file), file, mapping); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	failed := work()
+	if err := errors.Join(failed, r.end()); err != nil {
+		return err
+	}
+	if n := r.all.Quarantined; in.strict && n > 0 {
+		return fmt.Errorf("%s not understood; see which with: rehome list --quarantined", count(n, "record"))
+	}
+	return nil
+}
+
+func (p *program) importFile(ctx context.Context, into taker, r *report, name, file string, mapping intake.Mapping) error {
+	from, called, err := p.open(file)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = from.Close() }()
+	if file == "-" && name == "-" {
+		name = called
+	}
+	var size int64
+	if f, ok := from.(*os.File); ok {
+		stat, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if stat.IsDir() {
+			return fmt.Errorf("%s is a folder; name the files in it", file)
+		}
+		size = stat.Size()
+	}
+	stop := context.AfterFunc(ctx, func() { _ = from.Close() }) // ends a read that waits for more
+	defer stop()
+	err = r.file(name, size, func(hear func(heard) error) error {
+		return into.takeIn(ctx, source{name, mapping, &gauge{from, &r.read}}, hear)
+	})
+	if ctx.Err() != nil {
+		return errors.New("stopped; what was reported is in, and importing the file again does not double it")
+	}
+	return err
+}
+
+// taker finds out who takes alerts in: nobody for a rehearsal, the process that
+// holds the store, or else this one.
+func (p *program) taker(in importInput) (_ taker, done func() error, err error) {
+	done = func() error { return nil }
+	s, err := p.settings()
+	if err != nil {
+		return nil, done, err
+	}
+	pol, err := s.policy()
+	if err != nil {
+		return nil, done, err
+	}
+	if in.dry {
+		return dryRun{&intake.Intake{Bot: rehearsal{map[string]bool{}}, Infer: pol.Infer, Route: router{}.place}}, done, nil
+	}
+	path, err := storePath(cmp.Or(in.store, s.Store))
+	if err != nil {
+		return nil, done, err
+	}
+	if r, ok := dialBeside(path); ok {
+		return r, r.Close, nil
+	}
+	route, err := s.router()
+	if err != nil {
+		return nil, done, err
+	}
+	st, err := bolt.Open(path, bolt.Options{LockTimeout: time.Second})
+	if err != nil {
+		return nil, done, err
+	}
+	b := bot.New(bot.Bot{Policy: pol, Store: st, Chat: later{}, People: later{}})
+	return direct{st, &intake.Intake{Bot: b, Infer: pol.Infer, Route: route.place}}, st.Close, nil
+}
