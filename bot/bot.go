@@ -173,17 +173,13 @@ func (b *Bot) TakeIn(ctx context.Context, with store.Batch, alerts ...Alert) ([]
 }
 
 // relatedShown is how many other conversations about an app are named.
-const relatedShown = 10
+const relatedShown = 5
 
 func (b *Bot) related(ctx context.Context, appID string) ([]string, error) {
 	if appID == "" {
 		return nil, nil
 	}
-	ids, err := b.Store.About(ctx, appID)
-	if len(ids) > relatedShown {
-		ids = ids[len(ids)-relatedShown:]
-	}
-	return ids, err
+	return b.Store.About(ctx, appID, relatedShown)
 }
 
 // link tells older conversations about the same app of the new one. A link that

@@ -724,7 +724,7 @@ func others(ctx context.Context, s store.Store, id string, d store.Delivery) map
 	_, errLine := s.Line(ctx, d.Line)
 	_, errRecall := s.Recall(ctx, "")
 	_, errQuarantined := s.Quarantined(ctx)
-	_, errAbout := s.About(ctx, "")
+	_, errAbout := s.About(ctx, "", 1)
 	return map[string]error{
 		"ApplyAll": errApplyAll, "an empty ApplyAll": emptyBatch(ctx, s), "Line": errLine, "Recall": errRecall, "Quarantined": errQuarantined,
 		"About": errAbout, "Begin": s.Begin(ctx, d, noon), "Remember": s.Remember(ctx, "k", "v"), "an empty Settle": s.Settle(ctx),
