@@ -2,6 +2,7 @@ package slackapp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -15,26 +16,58 @@ import (
 
 // Digest implements [bot.People]: conversations grouped by app, each with its
 // own buttons, in as few direct messages as Slack's limits allow. When it fails
-// half-way and is asked again soon, the messages that went out are not sent twice.
+// half-way and is asked again, the messages that went out are not sent twice,
+// and one that may have is looked for. A restart in between forgets them.
 func (c *Chat) Digest(ctx context.Context, to conversation.Person, list []bot.Listed) error {
 	if len(list) == 0 {
 		return nil
 	}
 	pages := digestPages(to, list, c.linksTo(ctx, list))
 	for _, p := range pages {
-		if c.digests.went(p.key) {
-			continue
-		}
-		if _, err := c.send(ctx, to.ID, false, quiet(p.words(), p.blocks...)...); err != nil {
+		if err := c.sendPage(ctx, to, p); err != nil {
 			return err
 		}
-		c.digests.note(p.key)
 	}
 	for _, p := range pages {
 		c.digests.forget(p.key) // it is whole: the same list may be due again one day
 	}
 	return nil
 }
+
+// sendPage sends a message of a digest that did not go out before.
+func (c *Chat) sendPage(ctx context.Context, to conversation.Person, p *digestPage) error {
+	went, begun := c.digests.know(p.key)
+	if went {
+		return nil
+	}
+	if !begun.IsZero() {
+		is := func(m slack.Message) bool {
+			return len(m.Blocks.BlockSet) > 0 && m.Blocks.BlockSet[0].ID() == p.mark()
+		}
+		_, found, err := c.findMessage(ctx, to.ID, "", begun.Add(-time.Minute), is)
+		var f *bot.Failure
+		if err != nil && (!errors.As(err, &f) || f.Kind != bot.Never) { // where we may not read, rather twice than not at all
+			return err
+		}
+		if found {
+			c.digests.note(p.key, true)
+			return nil
+		}
+	}
+	_, err := c.send(ctx, to.ID, false, quiet(p.words(), p.blocks...)...)
+	var f *bot.Failure
+	switch {
+	case err == nil:
+		c.digests.note(p.key, true)
+	case errors.As(err, &f) && f.Unsure:
+		c.digests.note(p.key, false)
+		f.After = max(f.After, appearsWithin)
+	}
+	return err
+}
+
+// appearsWithin is how long a message is given to appear before it is looked for.
+const appearsWithin = 20 * time.Second
 
 // linksTo asks for the addresses of the threads in channels, as far as Slack
 // says them in good time; the channel is named in any case.
@@ -72,6 +105,9 @@ type digestPage struct {
 	key string // the same for the same message
 }
 
+// mark is the block_id of its first block.
+func (p *digestPage) mark() string { return "digest:" + p.key[:8] }
+
 // digestPages is pure; the same list gives the same bytes.
 func digestPages(to conversation.Person, list []bot.Listed, links map[string]string) []*digestPage {
 	shown := list[:min(len(list), digestLength)]
@@ -92,7 +128,7 @@ func digestPages(to conversation.Person, list []bot.Listed, links map[string]str
 			}
 			p.note("“Open here” brings one into a thread of its own, with its questions. ", code("/rehome digest daily"), " gathers all there is into one message a day.")
 		}
-		p.stamp("digest:" + p.key[:8])
+		p.stamp(p.mark())
 		pages[n] = p
 	}
 	return pages
@@ -200,32 +236,42 @@ func lengthOf(m []markup) int {
 	return n
 }
 
-// sent remembers for a while which messages of an unfinished digest went out.
+// sent remembers for a while which messages of an unfinished digest went out,
+// or may have.
 type sent struct {
-	mu    sync.Mutex
-	until map[string]time.Time
+	mu   sync.Mutex
+	seen map[string]attempt
+}
+
+type attempt struct {
+	at   time.Time
+	went bool // else it may have
 }
 
 // sentFor is longer than a failed digest waits to be tried again.
 const sentFor = 15 * time.Minute
 
-func (s *sent) went(key string) bool {
+func (s *sent) know(key string) (went bool, begun time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return time.Now().Before(s.until[key])
+	a, ok := s.seen[key]
+	if !ok || time.Since(a.at) > sentFor {
+		return false, time.Time{}
+	}
+	return a.went, a.at
 }
 
-func (s *sent) note(key string) {
+func (s *sent) note(key string, went bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.until == nil || len(s.until) >= maxKnown {
-		s.until = map[string]time.Time{}
+	if s.seen == nil || len(s.seen) >= maxKnown {
+		s.seen = map[string]attempt{}
 	}
-	s.until[key] = time.Now().Add(sentFor)
+	s.seen[key] = attempt{at: time.Now(), went: went}
 }
 
 func (s *sent) forget(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.until, key)
+	delete(s.seen, key)
 }

@@ -14,10 +14,15 @@ import (
 // Find implements [bot.Chat]. It reads the thread, or for a root the channel or
 // direct message, back to since, and looks at both marks of each message: its
 // first block's id, which comes back as it was sent, and its metadata.
-// Needs channels:history, groups:history or im:history.
+// Needs channels:history, groups:history or im:history, and for a user im:write.
 func (c *Chat) Find(ctx context.Context, m bot.Message, since time.Time) (bot.At, bool, error) {
-	channel := m.Channel
-	if strings.HasPrefix(channel, "U") || strings.HasPrefix(channel, "W") {
+	return c.findMessage(ctx, m.Channel, m.ThreadTS, since, func(msg slack.Message) bool { return marks(msg, m) })
+}
+
+// findMessage looks for a message in a channel, the direct message with a user,
+// or a thread.
+func (c *Chat) findMessage(ctx context.Context, channel, thread string, since time.Time, is func(slack.Message) bool) (bot.At, bool, error) {
+	if isUser(channel) {
 		dm, _, _, err := c.api.OpenConversationContext(ctx, &slack.OpenConversationParameters{Users: []string{channel}, ReturnIM: true})
 		if err != nil {
 			return bot.At{}, false, failure(err, false)
@@ -26,12 +31,12 @@ func (c *Chat) Find(ctx context.Context, m bot.Message, since time.Time) (bot.At
 	}
 	oldest := strconv.FormatInt(since.Unix(), 10) + ".000000"
 	for cursor := ""; ; {
-		messages, next, err := c.read(ctx, channel, m.ThreadTS, oldest, cursor)
+		messages, next, err := c.read(ctx, channel, thread, oldest, cursor)
 		if err != nil {
 			return bot.At{}, false, failure(err, false)
 		}
 		for _, msg := range messages {
-			if marks(msg, m) {
+			if is(msg) {
 				return bot.At{Channel: channel, TS: msg.Timestamp}, true, nil
 			}
 		}

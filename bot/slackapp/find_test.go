@@ -2,7 +2,9 @@ package slackapp
 
 import (
 	"errors"
+	"maps"
 	"net/http/httptest"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -34,7 +36,7 @@ func TestWhatSlackTookIsFound(t *testing.T) {
 			var broken atomic.Bool
 			w, err := sandbox.New(sandbox.Config{
 				Strict: true, Users: []sandbox.User{{ID: alice, Name: "alice"}}, Channels: []sandbox.Channel{{ID: triage, Name: "triage", BotMember: true}},
-				App: sandbox.App{BotToken: "xoxb-test", Scopes: []string{"chat:write", "channels:history", "im:history", "im:write", "commands"}},
+				App: sandbox.App{BotToken: "xoxb-test", Scopes: slices.Sorted(maps.Keys(Scopes))},
 				Fault: func(method string, _ int) sandbox.Fault {
 					if method == "chat.postMessage" && broken.Load() {
 						return sandbox.Fault{Kind: tc.fault}

@@ -293,28 +293,31 @@ func TestDigestsLookAsTheyShould(t *testing.T) {
 }
 
 func TestADigestThatFailedHalfWayIsFinishedAndNotRepeated(t *testing.T) {
-	var posts atomic.Int32
-	s := set{door: "http", config: func(c *sandbox.Config) {
-		c.Fault = func(method string, _ int) sandbox.Fault {
-			if method == "chat.postMessage" && posts.Add(1) == 2 {
-				return sandbox.Fault{Kind: sandbox.FailBefore}
+	for name, kind := range map[string]sandbox.FaultKind{"not taken": sandbox.FailBefore, "taken, and not said": sandbox.FailAfter, "refused": sandbox.RateLimited} {
+		t.Run(name, func(t *testing.T) {
+			var posts atomic.Int32
+			d := sit(t, set{door: "http", config: func(c *sandbox.Config) {
+				c.Fault = func(method string, _ int) sandbox.Fault {
+					if method == "chat.postMessage" && posts.Add(1) == 2 {
+						return sandbox.Fault{Kind: kind}
+					}
+					return sandbox.Fault{}
+				}
+			}})
+			list := listOf(30) // more than one message, with threads that are not there
+			to := conversation.Person{ID: alice}
+			if f := failed(d.chat.Digest(t.Context(), to, list)); f.Kind != bot.Again || f.Unsure != (f.After == appearsWithin) {
+				t.Fatalf("got %+v", f)
 			}
-			return sandbox.Fault{}
-		}
-	}}
-	d := sit(t, s)
-	list := listOf(30) // more than one message, with threads that are not there
-	to := conversation.Person{ID: alice}
-	if err := d.chat.Digest(t.Context(), to, list); failed(err).Kind != bot.Again {
-		t.Fatalf("got %v", err)
-	}
-	check(t, d.chat.Digest(t.Context(), to, list))
-	if got, want := len(d.Messages(d.DM(alice))), len(digestPages(to, list, nil)); got != want {
-		t.Errorf("%d messages, want %d:\n%s", got, want, d.Transcript())
-	}
-	check(t, d.chat.Digest(t.Context(), to, list)) // the same one another day
-	if got, want := len(d.Messages(d.DM(alice))), 2*len(digestPages(to, list, nil)); got != want {
-		t.Errorf("%d messages, want %d", got, want)
+			check(t, d.chat.Digest(t.Context(), to, list))
+			if got, want := len(d.Messages(d.DM(alice))), len(digestPages(to, list, nil)); got != want {
+				t.Errorf("%d messages, want %d:\n%s", got, want, d.Transcript())
+			}
+			check(t, d.chat.Digest(t.Context(), to, list)) // the same one another day
+			if got, want := len(d.Messages(d.DM(alice))), 2*len(digestPages(to, list, nil)); got != want {
+				t.Errorf("%d messages, want %d", got, want)
+			}
+		})
 	}
 }
 
