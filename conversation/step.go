@@ -201,8 +201,21 @@ func (t *turn) said(e Said) {
 	t.state(e, facts)
 }
 
-// state takes several facts typed at once.
+// state takes several facts typed at once. While an answer is being changed,
+// only words about that answer count.
 func (t *turn) state(e Said, facts policy.Facts) {
+	if n := t.changing(); n > 0 {
+		need := t.c.Asked[n-1].Need
+		f, _ := facts.Claim(need.Fact, policy.FromAnswer)
+		i := slices.IndexFunc(need.Choices, func(c policy.Choice) bool { return c.Value == f.Value })
+		more := slices.ContainsFunc(facts, func(f policy.Fact) bool { return f.From == policy.FromAnswer && f.Name != need.Fact })
+		if i >= 0 && !more {
+			t.answer(n, need.Choices[i], e.By)
+			return
+		}
+		t.tell(e.By, e.In, sayWaiting(n))
+		return
+	}
 	var added bool
 	for _, f := range facts {
 		if f.From != policy.FromAnswer || t.meantOtherwise(f, facts) {
@@ -220,9 +233,7 @@ func (t *turn) state(e Said, facts policy.Facts) {
 			added = true
 		}
 	}
-	switch n := t.changing(); {
-	case added && n > 0:
-		t.tell(e.By, e.In, sayWaiting(n))
+	switch {
 	case added:
 		t.decide(e.By)
 	case len(t.asks) == 0:
@@ -316,9 +327,7 @@ func (t *turn) reopen(name policy.FactName, by Person) {
 // needFor returns what would be asked if nothing were known about a fact, and
 // whether it would be asked at all.
 func (t *turn) needFor(name policy.FactName) (policy.Need, bool) {
-	rest := slices.DeleteFunc(slices.Clone(t.c.Facts), func(f policy.Fact) bool { return f.Name == name })
-	need, ok := t.policy.Next(rest)
-	return need, ok && need.Fact == name
+	return t.policy.NeedFor(name, t.c.Facts)
 }
 
 // questionAbout returns the number of the standing question about a fact, or 0.
