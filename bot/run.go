@@ -1,9 +1,11 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -165,10 +167,25 @@ func (b *Bot) deliver(ctx context.Context, d store.Delivery) error {
 	return nil
 }
 
-func (b *Bot) carryOut(ctx context.Context, d store.Delivery) ([]store.Settled, error) {
+func (b *Bot) carryOut(ctx context.Context, d store.Delivery) (settled []store.Settled, err error) {
+	// One delivery that cannot be worked must not stop all others, now and after
+	// each restart: it is given up and listed as failed.
+	giveUp := func(code string) []store.Settled {
+		return []store.Settled{{Delivery: d, Outcome: store.Outcome{Abandoned: true, Error: code}}}
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			b.Log.Error("a delivery panicked and is given up; please report this", "conversation", d.Conversation, "delivery", d.ID, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			settled, err = giveUp("panic"), nil
+		}
+	}()
 	c, err := b.Store.Get(ctx, d.Conversation)
-	if err != nil {
-		return nil, err
+	switch {
+	case ctx.Err() != nil, errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrUncertain):
+		return nil, cmp.Or(err, ctx.Err())
+	case err != nil:
+		b.Log.Error("a conversation cannot be read; its delivery is given up", "conversation", d.Conversation, "delivery", d.ID, "err", err)
+		return giveUp("unreadable"), nil
 	}
 	var o store.Outcome
 	switch e := d.Effect.(type) {

@@ -369,6 +369,26 @@ func TestAKillBetweenTheMessageAndItsSettlingDoublesNothing(t *testing.T) {
 	})
 }
 
+func TestADeliveryThatPanicsIsGivenUpAndHoldsUpNoOther(t *testing.T) {
+	chat := &room{refuse: func(m Message) error {
+		if m.Conversation == "RH-1" {
+			panic("a card that cannot be shown")
+		}
+		return nil
+	}}
+	inBubble(t, chat, func(ctx context.Context, b *Bot) {
+		open(t, ctx, b, "k1", "C1")
+		open(t, ctx, b, "k2", "C2")
+		pass(time.Minute)
+		synctest.Wait()
+		want(t, chat, "RH-2 post root in C2/", "RH-2 post q1 in C2/1")
+		failed, err := b.Store.Outbox(ctx, true)
+		if err != nil || len(failed) != 1 || failed[0].LastError != "panic" {
+			t.Errorf("given up: %+v, %v", failed, err)
+		}
+	})
+}
+
 // A dying store takes no outcome any more.
 type dying struct{ store.Store }
 

@@ -418,13 +418,23 @@ func (t *turn) decide(by Person) {
 		if cur, ok := t.c.CurrentReply(); !ok || !readsTheSame(cur.Decision, d) {
 			t.supersede(by)
 			t.c.Replies = append(t.c.Replies, Reply{Decision: d, Parts: len(parts(d, allParts))})
-			t.record(Person{}, "replied: "+string(d.Outcome)+orEmpty(" ", string(d.Scenario))+orEmpty(", option ", d.Option))
+			t.record(Person{}, "replied: "+toldWords(d))
 		}
 		t.c.Status = Ended
 		if d.Outcome == policy.Steps {
 			t.c.Status = Advised
 		}
 	}
+}
+
+// toldWords says for the journal what was told, and by which policy: the reply
+// itself is emptied once it no longer holds.
+func toldWords(d policy.Decision) string {
+	s := string(d.Outcome) + orEmpty(" ", string(d.Scenario)) + orEmpty(", option ", d.Option) + orEmpty(", to ", d.Redirect)
+	if d.Row != nil {
+		s += ", row " + d.Row.File + ": " + d.Row.AsWritten
+	}
+	return s + "; policy " + d.Policy.Version + " " + d.Policy.Digest
 }
 
 // ask makes sure that the question for what d needs is open, and no other.
@@ -441,7 +451,7 @@ func (t *turn) ask(d policy.Decision) {
 		}
 		q.State, q.Why = Fallen, sayNotNeeded()
 	}
-	t.c.Asked = append(t.c.Asked, Asked{Need: need, State: Open, At: t.now})
+	t.c.Asked = append(t.c.Asked, Asked{Need: need, State: Open, At: t.now, Scenario: d.Scenario})
 	t.record(Person{}, "asked question "+strconv.Itoa(len(t.c.Asked))+": "+string(need.Fact))
 }
 
@@ -497,6 +507,9 @@ func applies(q *Asked, with, without policy.Decision) bool {
 		return slices.ContainsFunc(without.Need.Choices, func(c policy.Choice) bool {
 			return c.Value == q.Chosen.Value && c.Label == q.Chosen.Label
 		}) || !slices.ContainsFunc(q.Need.Choices, func(c policy.Choice) bool { return c == q.Chosen })
+	}
+	if q.Need.Fact == policy.Option && without.Scenario != q.Scenario {
+		return false // a way out of another kind of violation
 	}
 	if with.Need != nil && rank(with.Need.Fact) < rank(q.Need.Fact) {
 		return true // what comes before it is missing: cannot tell yet
