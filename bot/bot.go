@@ -6,6 +6,12 @@
 //	Slack ◄── Chat ◄──────────────── Run ◄─────────────┘
 //	  └── outcome ──► Settle ── one transaction (an outcome is an event, too)
 //
+// Slack has no key by which it would know a message that is sent twice. So a
+// post is written down as begun before it is sent, and only a plain refusal
+// takes that back. One that was begun and whose outcome is not known (the
+// process was killed, the connection broke) is looked for in the channel once
+// it has had time to appear, and adopted, or else sent again.
+//
 // An event is durable before its door acknowledges it. A delivery is carried
 // out after the transaction that wrote it, and its outcome is an event like any
 // other, so that a restart at any point goes on where it was.
@@ -28,6 +34,9 @@ type Chat interface {
 	// Show posts a card, or edits the message that shows it when m.TS is set.
 	// It returns where the message is. Errors are *Failure.
 	Show(ctx context.Context, m Message) (At, error)
+	// Find looks for the message that a Show of m may have posted since a time,
+	// by the marks every card's message carries. Errors are *Failure.
+	Find(ctx context.Context, m Message, since time.Time) (at At, found bool, err error)
 	// Tell says something to one person where they acted. Errors are *Failure.
 	Tell(ctx context.Context, to conversation.Person, where conversation.Place, rootTS string, text policy.Text) error
 }
@@ -52,7 +61,11 @@ type Failure struct {
 	Kind  FailureKind
 	After time.Duration // Again: wait at least this long; 0 when not said
 	Code  string        // Slack's error code or a word of ours; never a secret or a text
-	Err   error
+	// Unsure: it may have been done all the same (the connection broke after the
+	// request was sent, or Slack failed over it). It must be looked for before it
+	// is done again.
+	Unsure bool
+	Err    error
 }
 
 // FailureKind is what to do about a failure.
@@ -160,17 +173,13 @@ func (b *Bot) TakeIn(ctx context.Context, with store.Batch, alerts ...Alert) ([]
 }
 
 // relatedShown is how many other conversations about an app are named.
-const relatedShown = 10
+const relatedShown = 5
 
 func (b *Bot) related(ctx context.Context, appID string) ([]string, error) {
 	if appID == "" {
 		return nil, nil
 	}
-	ids, err := b.Store.About(ctx, appID)
-	if len(ids) > relatedShown {
-		ids = ids[len(ids)-relatedShown:]
-	}
-	return ids, err
+	return b.Store.About(ctx, appID, relatedShown)
 }
 
 // link tells older conversations about the same app of the new one. A link that

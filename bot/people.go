@@ -143,6 +143,9 @@ func (b *Bot) PreferDigest(ctx context.Context, p conversation.Person, daily boo
 // gather tells an owner what has come together for them: a few conversations
 // in direct messages of their own, more on one list. d is the oldest of them.
 func (b *Bot) gather(ctx context.Context, d store.Delivery, to conversation.Person) ([]store.Settled, error) {
+	if b.People == nil {
+		return []store.Settled{{Delivery: d}}, nil // nobody is told in a direct message
+	}
 	now := b.Now()
 	waiting, err := b.Store.Line(ctx, d.Line)
 	if err != nil {

@@ -1,9 +1,11 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -165,10 +167,25 @@ func (b *Bot) deliver(ctx context.Context, d store.Delivery) error {
 	return nil
 }
 
-func (b *Bot) carryOut(ctx context.Context, d store.Delivery) ([]store.Settled, error) {
+func (b *Bot) carryOut(ctx context.Context, d store.Delivery) (settled []store.Settled, err error) {
+	// One delivery that cannot be worked must not stop all others, now and after
+	// each restart: it is given up and listed as failed.
+	giveUp := func(code string) []store.Settled {
+		return []store.Settled{{Delivery: d, Outcome: store.Outcome{Abandoned: true, Error: code}}}
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			b.Log.Error("a delivery panicked and is given up; please report this", "conversation", d.Conversation, "delivery", d.ID, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			settled, err = giveUp("panic"), nil
+		}
+	}()
 	c, err := b.Store.Get(ctx, d.Conversation)
-	if err != nil {
-		return nil, err
+	switch {
+	case ctx.Err() != nil, errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrUncertain):
+		return nil, cmp.Or(err, ctx.Err())
+	case err != nil:
+		b.Log.Error("a conversation cannot be read; its delivery is given up", "conversation", d.Conversation, "delivery", d.ID, "err", err)
+		return giveUp("unreadable"), nil
 	}
 	var o store.Outcome
 	switch e := d.Effect.(type) {
@@ -212,8 +229,23 @@ func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Del
 	} else {
 		m.ThreadTS = th.Anchor
 	}
+	if m.TS == "" && !d.MaybeSent.IsZero() {
+		at, found, o := b.find(ctx, d, m)
+		if o != nil {
+			return *o
+		}
+		if found {
+			// Which state it shows is not known: no digest, so that the next Show edits it.
+			return store.Outcome{Step: b.step(conversation.Posted{In: e.In, Card: e.Card, Channel: at.Channel, TS: at.TS}, b.Now())}
+		}
+	}
 	if err := b.turn(ctx, m); err != nil {
-		return store.Outcome{RetryAt: now, Error: "stopping"}
+		return store.Outcome{RetryAt: now, Error: "stopping", Unsent: d.MaybeSent.IsZero()}
+	}
+	if m.TS == "" {
+		if err := b.Store.Begin(ctx, d, b.Now()); err != nil {
+			return store.Outcome{RetryAt: now.Add(backoff(d.Attempts)), Error: "not begun"}
+		}
 	}
 	at, err := b.Chat.Show(ctx, m)
 	if err != nil {
@@ -222,6 +254,33 @@ func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Del
 	}
 	posted := conversation.Posted{In: e.In, Card: e.Card, Channel: at.Channel, TS: at.TS, Digest: m.Digest}
 	return store.Outcome{Step: b.step(posted, b.Now())}
+}
+
+// settling is how long a message whose fate is unknown is given to appear, from
+// when it was begun: longer than any request of ours lives.
+const settling = 20 * time.Second
+
+// find looks for a message that may have been posted before. When it cannot say
+// yet, it returns the outcome that puts the delivery off.
+func (b *Bot) find(ctx context.Context, d store.Delivery, m Message) (At, bool, *store.Outcome) {
+	if ready := d.MaybeSent.Add(settling); b.Now().Before(ready) {
+		return At{}, false, &store.Outcome{RetryAt: ready, Error: "finding out whether it was sent"}
+	}
+	at, found, err := b.Chat.Find(ctx, m, d.MaybeSent.Add(-time.Minute))
+	if err != nil {
+		var f *Failure
+		if errors.As(err, &f) && f.Kind == Never {
+			// Where we may not read, nothing was posted by us either, or nobody can
+			// tell: rather twice than not at all, and the journal of the log says so.
+			b.Log.Warn("cannot look for a message that may have been sent; sending it again", "conversation", d.Conversation, "delivery", d.ID, "code", f.Code)
+			return At{}, false, nil
+		}
+		o := b.failed(d, nil, err)
+		o.Unsent = false
+		return At{}, false, &o
+	}
+	b.Log.Info("looked for a message that may have been sent", "conversation", d.Conversation, "delivery", d.ID, "found", found)
+	return at, found, nil
 }
 
 // turn waits until Slack's limits let a message through.
@@ -304,7 +363,7 @@ func (b *Bot) failed(d store.Delivery, e *conversation.Show, err error) store.Ou
 	}
 	after := max(f.After, backoff(d.Attempts))
 	log.Info("message is put off", "after", after, "attempt", d.Attempts+1)
-	return store.Outcome{RetryAt: now.Add(after), Error: f.Code}
+	return store.Outcome{RetryAt: now.Add(after), Error: f.Code, Unsent: !f.Unsure}
 }
 
 // backoff grows from a second to five minutes.

@@ -28,6 +28,9 @@ type room struct {
 	lines  []string
 	at     []time.Time
 	refuse func(m Message) error
+	breaks func(m Message) error // after the message was taken
+	posted map[string]At         // by conversation, key and channel
+	looked int
 	slow   func(m Message) time.Duration
 }
 
@@ -56,7 +59,25 @@ func (r *room) Show(ctx context.Context, m Message) (At, error) {
 	}
 	r.lines = append(r.lines, fmt.Sprintf("%s %s %s in %s/%s", m.Conversation, verb, m.Key, m.Channel, m.ThreadTS))
 	r.at = append(r.at, time.Now())
-	return At{Channel: strings.Replace(m.Channel, "U", "D", 1), TS: m.TS}, nil
+	at := At{Channel: strings.Replace(m.Channel, "U", "D", 1), TS: m.TS}
+	if r.posted == nil {
+		r.posted = map[string]At{}
+	}
+	r.posted[m.Conversation+" "+m.Key+" "+at.Channel] = at
+	if r.breaks != nil {
+		if err := r.breaks(m); err != nil {
+			return At{}, err
+		}
+	}
+	return at, nil
+}
+
+func (r *room) Find(_ context.Context, m Message, _ time.Time) (At, bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.looked++
+	at, found := r.posted[m.Conversation+" "+m.Key+" "+strings.Replace(m.Channel, "U", "D", 1)]
+	return at, found, nil
 }
 
 func (r *room) Tell(_ context.Context, to conversation.Person, where conversation.Place, rootTS string, text policy.Text) error {
@@ -265,12 +286,113 @@ func TestAStopLosesNothing(t *testing.T) {
 		ctx, stop = context.WithCancel(t.Context())
 		b = New(Bot{Policy: policy.Default(), Store: mem, Chat: chat})
 		go func() { ended <- b.Run(ctx) }()
+		pass(time.Minute) // the first may have gone out: it is looked for
 		synctest.Wait()
 		stop()
 		<-ended
 		want(t, chat, "RH-1 post root in C1/", "RH-1 post q1 in C1/1")
 	})
 }
+
+// once fails the first message with a key.
+func once(key string, err error) func(Message) error {
+	var done bool
+	return func(m Message) error {
+		if done || m.Key != key {
+			return nil
+		}
+		done = true
+		return err
+	}
+}
+
+var brokenOff = &Failure{Kind: Again, Code: "no_answer", Unsure: true}
+
+func TestAMessageThatWasTakenBeforeTheConnectionBrokeIsNotSentAgain(t *testing.T) {
+	chat := &room{breaks: once("root", brokenOff)}
+	inBubble(t, chat, func(ctx context.Context, b *Bot) {
+		open(t, ctx, b, "k1", "C1")
+		pass(time.Minute)
+		synctest.Wait()
+		want(t, chat, "RH-1 post root in C1/", "RH-1 post q1 in C1/1")
+		if chat.looked != 1 {
+			t.Errorf("looked for it %d times", chat.looked)
+		}
+	})
+}
+
+func TestAMessageThatWasNotTakenIsSentAgainOnceThatIsSure(t *testing.T) {
+	chat := &room{refuse: once("root", brokenOff)}
+	inBubble(t, chat, func(ctx context.Context, b *Bot) {
+		open(t, ctx, b, "k1", "C1")
+		pass(settling / 2)
+		synctest.Wait()
+		want(t, chat, "refused root")
+		pass(time.Minute)
+		synctest.Wait()
+		want(t, chat, "refused root", "RH-1 post root in C1/", "RH-1 post q1 in C1/1")
+	})
+}
+
+func TestAPlainRefusalIsNotLookedFor(t *testing.T) {
+	chat := &room{refuse: once("root", &Failure{Kind: Again, Code: "ratelimited", After: time.Second})}
+	inBubble(t, chat, func(ctx context.Context, b *Bot) {
+		open(t, ctx, b, "k1", "C1")
+		pass(time.Minute)
+		synctest.Wait()
+		want(t, chat, "refused root", "RH-1 post root in C1/", "RH-1 post q1 in C1/1")
+		if chat.looked != 0 {
+			t.Errorf("looked for a message that was refused")
+		}
+	})
+}
+
+func TestAKillBetweenTheMessageAndItsSettlingDoublesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := store.NewMem()
+		chat := &room{}
+		work := func(s store.Store, story func(*Bot)) {
+			ctx, stop := context.WithCancel(t.Context())
+			b := New(Bot{Policy: policy.Default(), Store: s, Chat: chat})
+			ended := make(chan error, 1)
+			go func() { ended <- b.Run(ctx) }()
+			story(b)
+			synctest.Wait()
+			stop()
+			<-ended
+		}
+		// The first process dies with the message out and nothing settled.
+		work(&dying{Store: mem}, func(b *Bot) { open(t, t.Context(), b, "k1", "C1") })
+		want(t, chat, "RH-1 post root in C1/")
+		work(mem, func(*Bot) { pass(time.Minute) })
+		want(t, chat, "RH-1 post root in C1/", "RH-1 post q1 in C1/1")
+	})
+}
+
+func TestADeliveryThatPanicsIsGivenUpAndHoldsUpNoOther(t *testing.T) {
+	chat := &room{refuse: func(m Message) error {
+		if m.Conversation == "RH-1" {
+			panic("a card that cannot be shown")
+		}
+		return nil
+	}}
+	inBubble(t, chat, func(ctx context.Context, b *Bot) {
+		open(t, ctx, b, "k1", "C1")
+		open(t, ctx, b, "k2", "C2")
+		pass(time.Minute)
+		synctest.Wait()
+		want(t, chat, "RH-2 post root in C2/", "RH-2 post q1 in C2/1")
+		failed, err := b.Store.Outbox(ctx, true)
+		if err != nil || len(failed) != 1 || failed[0].LastError != "panic" {
+			t.Errorf("given up: %+v, %v", failed, err)
+		}
+	})
+}
+
+// A dying store takes no outcome any more.
+type dying struct{ store.Store }
+
+func (d *dying) Settle(context.Context, ...store.Settled) error { return store.ErrUncertain }
 
 func TestAnUnknownConversationIsSaid(t *testing.T) {
 	inBubble(t, &room{}, func(ctx context.Context, b *Bot) {

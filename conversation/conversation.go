@@ -108,12 +108,13 @@ type Hop struct {
 
 // Asked is a question that was put to people.
 type Asked struct {
-	Need   policy.Need   `json:"need"`
-	State  QuestionState `json:"state"`
-	Chosen policy.Choice `json:"chosen,omitzero"` // Answered, and Open again after Change
-	By     Person        `json:"by,omitzero"`     // who answered, or asked for the change
-	At     time.Time     `json:"at,omitzero"`
-	Why    policy.Text   `json:"why,omitempty"` // why it fell away or waits
+	Need     policy.Need     `json:"need"`
+	State    QuestionState   `json:"state"`
+	Chosen   policy.Choice   `json:"chosen,omitzero"` // Answered, and Open again after Change
+	By       Person          `json:"by,omitzero"`     // who answered, or asked for the change
+	At       time.Time       `json:"at,omitzero"`
+	Scenario policy.Scenario `json:"scenario,omitempty"` // what kind of violation it was asked about
+	Why      policy.Text     `json:"why,omitempty"`      // why it fell away or waits
 }
 
 // QuestionState is what became of a question.

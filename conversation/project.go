@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -236,7 +237,7 @@ func (c Conversation) advice(n, part int) (Card, bool) {
 		a.Superseded = r.Superseded
 		return a, true
 	}
-	cutUp := parts(r.Decision)
+	cutUp := parts(r.Decision, part)
 	if part > len(cutUp) {
 		return nil, false // unreachable: Parts is the length of the same cut
 	}
@@ -270,24 +271,30 @@ func headline(d policy.Decision) string {
 // msg_too_long); escaping and addresses need the rest.
 const partLength = 2900
 
-// parts cuts a decision into the sections of each message. A section is never
-// cut, and steps stay in order.
-func parts(d policy.Decision) [][]Section {
+// parts cuts a decision into the sections of each message, of at most the first
+// few. A section is never cut, and steps stay in order.
+func parts(d policy.Decision, most int) [][]Section {
+	all := sections(d)
 	var out [][]Section
-	var cur []Section
-	length := 0
-	for _, s := range sections(d) {
+	from, length := 0, 0
+	for i, s := range all {
 		n := s.length()
-		if len(cur) > 0 && length+n > partLength {
-			out, cur, length = append(out, cur), nil, 0
+		if i > from && length+n > partLength {
+			if out = append(out, all[from:i:i]); len(out) == most {
+				return out
+			}
+			from, length = i, 0
 		}
-		cur, length = append(cur, s), length+n
+		length += n
 	}
-	return append(out, cur)
+	return append(out, all[from:])
 }
 
+// allParts is more than a decision is ever cut into.
+const allParts = math.MaxInt
+
 func (s Section) length() int {
-	n := utf8.RuneCountInString(s.Heading) + utf8.RuneCountInString(s.Text.String())
+	n := utf8.RuneCountInString(s.Heading) + s.Text.Len()
 	for _, l := range s.Links {
 		n += len(l.Title) + len(l.URL) + 4
 	}
@@ -295,14 +302,18 @@ func (s Section) length() int {
 }
 
 func sections(d policy.Decision) []Section {
-	out := []Section{{Text: d.Summary}}
+	r := d.Remediation
+	most := 3 + len(d.Warnings)
+	if r != nil {
+		most += 4 + len(r.Warnings) + len(r.Steps)
+	}
+	out := append(make([]Section, 0, most), Section{Text: d.Summary})
 	if len(d.Reasons) > 0 {
 		out = append(out, Section{Heading: "Why", Text: bullets(d.Reasons)})
 	}
 	for _, w := range d.Warnings {
 		out = append(out, Section{Warning: true, Text: w})
 	}
-	r := d.Remediation
 	if r == nil {
 		return out
 	}
@@ -310,7 +321,7 @@ func sections(d policy.Decision) []Section {
 		out = append(out, Section{Heading: "What is at stake", Text: policy.Say(r.Threat)})
 	}
 	if len(r.Settings) > 0 {
-		var t policy.Text
+		t := make(policy.Text, 0, 3*len(r.Settings))
 		for _, s := range r.Settings {
 			t = append(t, policy.Span{Kind: policy.Bullet}, plain(s.Name+": "), policy.Span{Kind: policy.Code, Text: s.Value})
 		}
@@ -341,7 +352,7 @@ func sections(d policy.Decision) []Section {
 }
 
 func bullets(lines []string) policy.Text {
-	var t policy.Text
+	t := make(policy.Text, 0, 2*len(lines))
 	for _, l := range lines {
 		t = append(t, policy.Span{Kind: policy.Bullet}, value(l))
 	}

@@ -201,8 +201,21 @@ func (t *turn) said(e Said) {
 	t.state(e, facts)
 }
 
-// state takes several facts typed at once.
+// state takes several facts typed at once. While an answer is being changed,
+// only words about that answer count.
 func (t *turn) state(e Said, facts policy.Facts) {
+	if n := t.changing(); n > 0 {
+		need := t.c.Asked[n-1].Need
+		f, _ := facts.Claim(need.Fact, policy.FromAnswer)
+		i := slices.IndexFunc(need.Choices, func(c policy.Choice) bool { return c.Value == f.Value })
+		more := slices.ContainsFunc(facts, func(f policy.Fact) bool { return f.From == policy.FromAnswer && f.Name != need.Fact })
+		if i >= 0 && !more {
+			t.answer(n, need.Choices[i], e.By)
+			return
+		}
+		t.tell(e.By, e.In, sayWaiting(n))
+		return
+	}
 	var added bool
 	for _, f := range facts {
 		if f.From != policy.FromAnswer || t.meantOtherwise(f, facts) {
@@ -220,9 +233,7 @@ func (t *turn) state(e Said, facts policy.Facts) {
 			added = true
 		}
 	}
-	switch n := t.changing(); {
-	case added && n > 0:
-		t.tell(e.By, e.In, sayWaiting(n))
+	switch {
 	case added:
 		t.decide(e.By)
 	case len(t.asks) == 0:
@@ -316,9 +327,7 @@ func (t *turn) reopen(name policy.FactName, by Person) {
 // needFor returns what would be asked if nothing were known about a fact, and
 // whether it would be asked at all.
 func (t *turn) needFor(name policy.FactName) (policy.Need, bool) {
-	rest := slices.DeleteFunc(slices.Clone(t.c.Facts), func(f policy.Fact) bool { return f.Name == name })
-	need, ok := t.policy.Next(rest)
-	return need, ok && need.Fact == name
+	return t.policy.NeedFor(name, t.c.Facts)
 }
 
 // questionAbout returns the number of the standing question about a fact, or 0.
@@ -408,14 +417,24 @@ func (t *turn) decide(by Person) {
 		t.withdraw()
 		if cur, ok := t.c.CurrentReply(); !ok || !readsTheSame(cur.Decision, d) {
 			t.supersede(by)
-			t.c.Replies = append(t.c.Replies, Reply{Decision: d, Parts: len(parts(d))})
-			t.record(Person{}, "replied: "+string(d.Outcome)+orEmpty(" ", string(d.Scenario))+orEmpty(", option ", d.Option))
+			t.c.Replies = append(t.c.Replies, Reply{Decision: d, Parts: len(parts(d, allParts))})
+			t.record(Person{}, "replied: "+toldWords(d))
 		}
 		t.c.Status = Ended
 		if d.Outcome == policy.Steps {
 			t.c.Status = Advised
 		}
 	}
+}
+
+// toldWords says for the journal what was told, and by which policy: the reply
+// itself is emptied once it no longer holds.
+func toldWords(d policy.Decision) string {
+	s := string(d.Outcome) + orEmpty(" ", string(d.Scenario)) + orEmpty(", option ", d.Option) + orEmpty(", to ", d.Redirect)
+	if d.Row != nil {
+		s += ", row " + d.Row.File + ": " + d.Row.AsWritten
+	}
+	return s + "; policy " + d.Policy.Version + " " + d.Policy.Digest
 }
 
 // ask makes sure that the question for what d needs is open, and no other.
@@ -432,7 +451,7 @@ func (t *turn) ask(d policy.Decision) {
 		}
 		q.State, q.Why = Fallen, sayNotNeeded()
 	}
-	t.c.Asked = append(t.c.Asked, Asked{Need: need, State: Open, At: t.now})
+	t.c.Asked = append(t.c.Asked, Asked{Need: need, State: Open, At: t.now, Scenario: d.Scenario})
 	t.record(Person{}, "asked question "+strconv.Itoa(len(t.c.Asked))+": "+string(need.Fact))
 }
 
@@ -489,6 +508,9 @@ func applies(q *Asked, with, without policy.Decision) bool {
 			return c.Value == q.Chosen.Value && c.Label == q.Chosen.Label
 		}) || !slices.ContainsFunc(q.Need.Choices, func(c policy.Choice) bool { return c == q.Chosen })
 	}
+	if q.Need.Fact == policy.Option && without.Scenario != q.Scenario {
+		return false // a way out of another kind of violation
+	}
 	if with.Need != nil && rank(with.Need.Fact) < rank(q.Need.Fact) {
 		return true // what comes before it is missing: cannot tell yet
 	}
@@ -511,7 +533,7 @@ func sameDecision(a, b policy.Decision) bool {
 // That the policy has meanwhile grown old is no reason to tell it again.
 func readsTheSame(a, b policy.Decision) bool {
 	told := func(d policy.Decision) string {
-		cards := parts(d)
+		cards := parts(d, allParts)
 		if n := len(cards); n > 0 && d.Remediation != nil {
 			cards[n-1] = cards[n-1][:len(cards[n-1])-1] // the policy's version and age
 		}

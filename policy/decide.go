@@ -41,6 +41,21 @@ func (p *Policy) Next(f Facts) (Need, bool) {
 	return *c.d.Need, true
 }
 
+// NeedFor returns what would be asked if nothing were known about one fact, not
+// even by inference, and whether it would be asked at all. It is how a person
+// can change what nobody was asked for.
+func (p *Policy) NeedFor(name FactName, f Facts) (Need, bool) {
+	rest := slices.DeleteFunc(p.derive(f), func(f Fact) bool { return f.Name == name })
+	c := &course{p: p, f: rest}
+	if c.classify() {
+		c.choose()
+	}
+	if c.d.Need == nil || c.d.Need.Fact != name {
+		return Need{}, false
+	}
+	return *c.d.Need, true
+}
+
 // Classify says which scenario the facts make, and why; "" when the title is
 // missing, out of scope, or another guide's.
 func (p *Policy) Classify(f Facts) (Scenario, []string) {
@@ -585,9 +600,9 @@ func kindOf(s Scenario, party Party) string {
 }
 
 func (c *course) tenantChoices(names []string) []Choice {
-	var out []Choice
-	for _, name := range names {
-		out = append(out, Choice{Value: name, Label: name})
+	out := make([]Choice, len(names))
+	for i, name := range names {
+		out[i] = Choice{Value: name, Label: name}
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // Each row is a story: what is known, and what must come of it.
@@ -279,6 +280,23 @@ func checkRemediation(t testing.TB, r Remediation) {
 		for _, l := range s.Links {
 			if !strings.HasPrefix(l.URL, "https://") {
 				t.Errorf("%s: step %s links to %q", r.Playbook, s.ID, l.URL)
+			}
+		}
+	}
+}
+
+func TestALengthIsThatOfTheString(t *testing.T) {
+	for kind := Plain; kind <= Who; kind++ {
+		for after := Plain; after <= Who; after++ {
+			text := Text{{Kind: kind, Text: "größer", URL: "https://example.com/ö"}, {Kind: after, Text: "→", URL: "u"}, {Kind: kind}}
+			if kind == Break || kind == Bullet {
+				text[0].Text = ""
+			}
+			if after == Break || after == Bullet {
+				text[1].Text = ""
+			}
+			if got, want := text.Len(), utf8.RuneCountInString(text.String()); got != want {
+				t.Errorf("kinds %d, %d: Len() = %d, but %q has %d characters", kind, after, got, text.String(), want)
 			}
 		}
 	}

@@ -53,6 +53,9 @@ func (h host) why(what string) string {
 // only names of letters, digits, dots and dashes: what is left of an @ and what
 // is written in other alphabets is never taken for the host.
 func hostOf(address string) string {
+	if !strings.Contains(address, ".") {
+		return "" // most words that are looked at
+	}
 	u, ok := parseAddress(address)
 	if !ok {
 		return ""

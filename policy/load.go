@@ -64,6 +64,7 @@ func (l *loader) records(file string, columns ...string) []record {
 		l.wrong(file, 1, "there is no heading line", "make the first line "+strings.Join(columns, ","))
 		return nil
 	}
+	before := len(l.errs)
 	line, _ := r.FieldPos(0)
 	if !l.header(file, line, header, columns) {
 		return nil
@@ -72,6 +73,9 @@ func (l *loader) records(file string, columns ...string) []record {
 	for {
 		cells, err := r.Read()
 		if errors.Is(err, io.EOF) {
+			if len(out) == 0 && len(l.errs) == before && needsRows[file] {
+				l.wrong(file, line, "there is nothing below the heading line", "put the rows back; a table without rows decides nothing")
+			}
 			return out
 		}
 		if err != nil {
@@ -91,6 +95,10 @@ func (l *loader) records(file string, columns ...string) []record {
 		out = append(out, row)
 	}
 }
+
+// needsRows are the tables without which nothing can be decided or asked. A file
+// that was cut off must not pass for one of them.
+var needsRows = map[string]bool{"1p.csv": true, "3p.csv": true, "titles.csv": true}
 
 func csvError(err error) (line int, what string) {
 	var parse *csv.ParseError

@@ -42,6 +42,20 @@ func TestAFolderReplacesSingleFiles(t *testing.T) {
 	}
 }
 
+// A table that was cut off, or a folder where it should be, must not pass for
+// the table.
+func TestATableThatIsNotThereIsSaid(t *testing.T) {
+	for _, file := range []string{"1p.csv", "3p.csv", "titles.csv"} {
+		heading, _, _ := strings.Cut(string(Default().Files()[file]), "\n")
+		if _, err := Load(fstest.MapFS{file: {Data: []byte(heading + "\n")}}); err == nil || !strings.Contains(err.Error(), file+":1: there is nothing below the heading line; put") {
+			t.Errorf("%s with a heading only: %v", file, err)
+		}
+		if _, err := Load(fstest.MapFS{file + "/x": {Data: []byte("x")}}); err == nil || !strings.Contains(err.Error(), file+":1: this is a folder where a file should be; remove") {
+			t.Errorf("%s as a folder: %v", file, err)
+		}
+	}
+}
+
 // Each bad file says where it is bad, what is wrong, and what to do.
 func TestBadPolicyFilesSayWhereAndWhatToDo(t *testing.T) {
 	const playbook = "playbooks/tenant-mismatch-3p-a.md"
@@ -57,6 +71,7 @@ func TestBadPolicyFilesSayWhereAndWhatToDo(t *testing.T) {
 		{"an unknown cloud", "3p.csv", "GME,Public", "GME,Publik", `3p.csv:4: unknown cloud "Publik"; write Public, Mooncake or Fairfax`},
 		{"an environment without a tenant", "3p.csv", "Prod + GME", "Prod", `3p.csv:4: environment "Prod" cannot be read; write it as Prod + AME`},
 		{"an empty cell", "3p.csv", "Prod + GME,AME,", "Prod + GME,,", "3p.csv:4: private_issuer is empty; fill it in"},
+		{"an environment of another tenant", "3p.csv", "Prod + GME", "Prod + PME", "3p.csv:4: the app tenant is GME and the environment is for PME; make the two agree"},
 		{"a tenant twice", "3p.csv", "GME,Public", "cme,Public", `3p.csv:4: tenant "cme" already has a row at 3p.csv:3; remove`},
 		{"a pair twice", "1p.csv", "GME,Public,Public + Prod + GME", "AME,Public,Public + Prod + AME", "1p.csv:4: SG owner AME in Public already has a row at 1p.csv:2; remove"},
 		{"clouds of a row that differ", "1p.csv", "MoonCake + Prod + CME", "Public + Prod + CME", "1p.csv:3: the app cloud is Mooncake and the settings are for Public; make the two agree"},

@@ -180,6 +180,9 @@ func overlay(files map[string][]byte, fsys fs.FS) []error {
 			}
 			return nil
 		case entry.IsDir():
+			if _, file := files[name]; file {
+				wrong(name, "this is a folder where a file should be; remove it, or put the file in its place")
+			}
 			return nil
 		}
 		stat, err := fs.Stat(fsys, name) // follows a link, which the entry does not

@@ -226,6 +226,9 @@ func (r *reading) leave(w word) {
 
 // settleTenants says whose the bare tenants are.
 func (r *reading) settleTenants() {
+	if len(r.tenants) == 0 {
+		return
+	}
 	party := r.p.derive(r.facts).Value(PartyFact)
 	for _, tenant := range r.tenants {
 		if party != string(FirstParty) {
@@ -249,41 +252,68 @@ const maxTyped = 16 << 10
 // and so do = and a colon after a name ("cloud=Fairfax", "tenant: AME").
 func split(text string) []word {
 	cut := min(len(text), maxTyped)
-	var words []word
-	for field := range strings.FieldsFuncSeq(text[:cut], func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune("\"“”«»`", r) }) {
-		if !strings.Contains(field, "://") {
-			for part := range strings.SplitAfterSeq(field, ",") {
-				words = append(words, pair(part)...)
-			}
+	words := make([]word, 0, 24)
+	for field := range strings.FieldsFuncSeq(text[:cut], endsWord) {
+		if strings.Contains(field, "://") {
+			words = appendPair(words, field)
 			continue
 		}
-		words = append(words, pair(field)...)
+		for {
+			i := strings.IndexByte(field, ',') + 1
+			if i == 0 {
+				break
+			}
+			words = appendPair(words, field[:i])
+			field = field[i:]
+		}
+		words = appendPair(words, field)
 	}
 	return words
 }
 
-// pair cuts "name=value" and "name:value" where the name is a plain word.
-func pair(field string) []word {
-	i := strings.IndexAny(field, "=:")
-	if i > 0 && i+1 < len(field) && !strings.HasPrefix(field[i:], "://") && !strings.ContainsFunc(field[:i], func(r rune) bool { return !unicode.IsLetter(r) && r != '_' && r != '-' }) {
-		return append(splitName(field[:i]), wordOf(field[i+1:]))
+func endsWord(r rune) bool {
+	switch r {
+	case '"', '“', '”', '«', '»', '`':
+		return true
 	}
-	return []word{wordOf(field)}
+	return unicode.IsSpace(r)
 }
 
-// splitName cuts a flag-like name: "sg-owner" says "sg", "owner".
-func splitName(name string) []word {
-	var out []word
-	for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return r == '-' || r == '_' }) {
-		out = append(out, wordOf(part))
+// appendPair cuts "name=value" and "name:value" where the name is a plain word.
+func appendPair(words []word, field string) []word {
+	i := strings.IndexAny(field, "=:")
+	if i > 0 && i+1 < len(field) && !strings.HasPrefix(field[i:], "://") && !strings.ContainsFunc(field[:i], func(r rune) bool { return !unicode.IsLetter(r) && r != '_' && r != '-' }) {
+		return append(appendName(words, field[:i]), wordOf(field[i+1:]))
 	}
-	return out
+	return append(words, wordOf(field))
+}
+
+// appendName cuts a flag-like name: "sg-owner" says "sg", "owner".
+func appendName(words []word, name string) []word {
+	for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return r == '-' || r == '_' }) {
+		words = append(words, wordOf(part))
+	}
+	return words
 }
 
 func wordOf(raw string) word {
-	bare := strings.TrimFunc(raw, func(r rune) bool { return strings.ContainsRune("'‘’<>()[]*,;:!?", r) || isDash(r) })
+	bare := strings.TrimFunc(raw, isAround)
 	bare = clean(strings.TrimRight(bare, "."))
 	return word{raw: raw, bare: bare, key: key(bare)}
 }
 
-func isDash(r rune) bool { return unicode.Is(unicode.Pd, r) || r == '−' }
+// isAround reports whether a character around a word is no part of it.
+func isAround(r rune) bool {
+	switch r {
+	case '\'', '‘', '’', '<', '>', '(', ')', '[', ']', '*', ',', ';', ':', '!', '?':
+		return true
+	}
+	return isDash(r)
+}
+
+func isDash(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r == '-'
+	}
+	return unicode.Is(unicode.Pd, r) || r == '−'
+}

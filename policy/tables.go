@@ -115,6 +115,10 @@ func (l *loader) loadThird(t *tables, r record) {
 		l.wrong(r.file, r.line, fmt.Sprintf("tenant %q already has a row at %s", row.Key, t.third[i].File), "remove one of the rows")
 		return
 	}
+	if key(tenant) != key(row.Key) {
+		l.wrong(r.file, r.line, fmt.Sprintf("the app tenant is %s and the environment is for %s", row.Key, tenant), "make the two agree; a 3P app's certificate belongs in the app's tenant")
+		return
+	}
 	t.third = append(t.third, row)
 }
 

@@ -1,6 +1,9 @@
 package policy
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // A Text is prose made of spans, so that whoever shows it (Slack, a terminal,
 // a page) can style and escape it in its own way, and so that a value that came
@@ -53,6 +56,33 @@ func (t Text) String() string {
 		}
 	}
 	return b.String()
+}
+
+// Len returns how many characters String returns.
+func (t Text) Len() int {
+	n := 0
+	for _, s := range t {
+		switch s.Kind {
+		case Break:
+			n++
+		case Bullet:
+			if n > 0 {
+				n++
+			}
+			n += len([]rune("• "))
+		case Linked:
+			n += len(" (") + utf8.RuneCountInString(s.URL) + len(")")
+		case Block:
+			n += 2 * len("\n")
+		case Who:
+			n += len("@")
+		case Plain, Bold, Code, Value:
+		}
+		if s.Kind != Break && s.Kind != Bullet {
+			n += utf8.RuneCountInString(s.Text)
+		}
+	}
+	return n
 }
 
 // Say makes a Text of plain words.

@@ -52,10 +52,12 @@ func (p *Policy) Titles() []Title { return slices.Clone(p.titles.rows) }
 // saysFirstParty reports whether a title says 1P: as a word of its own, or as
 // the beginning of "1pApp". "11P", "1PM" and "v1p" do not.
 func saysFirstParty(title string) bool {
-	words := strings.FieldsFunc(title, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-	return slices.ContainsFunc(words, func(w string) bool {
-		return strings.EqualFold(w, "1p") || strings.EqualFold(w, "1pApp") || strings.EqualFold(w, "1pApps")
-	})
+	for w := range strings.FieldsFuncSeq(title, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+		if strings.EqualFold(w, "1p") || strings.EqualFold(w, "1pApp") || strings.EqualFold(w, "1pApps") {
+			return true
+		}
+	}
+	return false
 }
 
 // loadTitles reads titles.csv.

@@ -438,7 +438,7 @@ func (m *Mem) Find(ctx context.Context, channel, ts string) (string, error) {
 }
 
 // About implements [Store].
-func (m *Mem) About(ctx context.Context, appID string) ([]string, error) {
+func (m *Mem) About(ctx context.Context, appID string, most int) ([]string, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -448,6 +448,9 @@ func (m *Mem) About(ctx context.Context, appID string) ([]string, error) {
 		if app == appID && app != "" {
 			ids = append(ids, "RH-"+strconv.Itoa(i+1))
 		}
+	}
+	if len(ids) > most {
+		ids = ids[len(ids)-most:]
 	}
 	return ids, nil
 }

@@ -68,9 +68,9 @@ type Store interface {
 	// Find returns the id of the conversation that has a thread whose root is
 	// ts in channel, or ErrNotFound.
 	Find(ctx context.Context, channel, ts string) (string, error)
-	// About returns the ids of the conversations whose facts name an app id
-	// now, oldest first.
-	About(ctx context.Context, appID string) ([]string, error)
+	// About returns the ids of the newest conversations whose facts name an app
+	// id, at most most of them, oldest first.
+	About(ctx context.Context, appID string, most int) ([]string, error)
 	// List calls yield with each conversation that was there when it began,
 	// oldest first and as it is when its turn comes, until yield returns false.
 	// No transaction is open meanwhile: yield may be slow and may call the store.

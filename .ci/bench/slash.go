@@ -96,6 +96,7 @@ type server struct {
 	rates []float64
 	p50   []time.Duration
 	p99   []time.Duration
+	cpu   []time.Duration // of the server's process, per request, its start included
 }
 
 func run() error {
@@ -141,16 +142,17 @@ func run() error {
 	}
 	if *only != "" {
 		for _, s := range servers {
-			fmt.Printf("%s: %.0f req/s, p50 %s, p99 %s\n", s.name, median(s.rates), median(s.p50).Round(10*time.Microsecond), median(s.p99).Round(10*time.Microsecond))
+			fmt.Printf("%s: %.0f req/s, p50 %s, p99 %s, %s of CPU each\n", s.name, median(s.rates), median(s.p50).Round(10*time.Microsecond), median(s.p99).Round(10*time.Microsecond), median(s.cpu).Round(time.Microsecond))
 		}
 		return nil
 	}
 	base := median(servers[0].rates)
 	floor := median(servers[1].rates)
-	fmt.Printf("%-34s %10s %9s %9s %9s %9s\n", "server", "req/s", "p50", "p99", "of bolt", "of bare")
+	fmt.Printf("%-34s %10s %9s %9s %9s %9s %9s\n", "server", "req/s", "p50", "p99", "CPU/req", "of bolt", "of bare")
 	for _, s := range servers {
 		m := median(s.rates)
-		fmt.Printf("%-34s %10.0f %9s %9s %8.1fx %9.2f\n", s.name, m, median(s.p50).Round(10*time.Microsecond), median(s.p99).Round(10*time.Microsecond), m/base, m/floor)
+		fmt.Printf("%-34s %10.0f %9s %9s %9s %8.1fx %9.2f\n", s.name, m, median(s.p50).Round(10*time.Microsecond), median(s.p99).Round(10*time.Microsecond),
+			median(s.cpu).Round(time.Microsecond), m/base, m/floor)
 	}
 	return nil
 }
@@ -181,18 +183,27 @@ func (s *server) round(port int) error {
 		cancel()
 		return err
 	}
-	defer func() { cancel(); _ = cmd.Wait() }()
+	asked := 0
+	defer func() {
+		cancel()
+		_ = cmd.Wait()
+		if state := cmd.ProcessState; state != nil && asked > 0 {
+			s.cpu = append(s.cpu, (state.UserTime()+state.SystemTime())/time.Duration(asked))
+		}
+	}()
 	addr := "127.0.0.1:" + strconv.Itoa(port)
 	if err := ready(addr); err != nil {
 		return err
 	}
-	if _, _, err := load(addr, *warm); err != nil {
+	_, early, err := load(addr, *warm)
+	if err != nil {
 		return err
 	}
 	took, lat, err := load(addr, *measure)
 	if err != nil {
 		return err
 	}
+	asked = len(early) + len(lat)
 	slices.Sort(lat)
 	s.rates = append(s.rates, float64(len(lat))/took.Seconds())
 	s.p50 = append(s.p50, lat[len(lat)/2])

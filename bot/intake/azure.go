@@ -326,7 +326,7 @@ func (f fields) mapped(name string, words map[string]string) string {
 
 // look returns a text without judging it, "" for anything else.
 func (f fields) look(name string) string {
-	s, _ := f.o[fold(name)].value.(string)
+	s, _ := f.get(name).value.(string)
 	return oneLine(s)
 }
 
@@ -334,7 +334,7 @@ func (f fields) look(name string) string {
 // of it that is a list of one is that one (Sentinel's custom details).
 func (f fields) embedded(name string) fields {
 	in := fields{reading: f.reading, at: f.path(name)}
-	switch v := f.o[fold(name)].value.(type) {
+	switch v := f.get(name).value.(type) {
 	case object:
 		in.o = v
 	case string:
@@ -362,7 +362,7 @@ func (f fields) embedded(name string) fields {
 // list returns the objects of a list, also of one that is sent as a text of
 // JSON. Anything in it that is no object is a fault.
 func (f fields) list(name string) []fields {
-	value := f.o[fold(name)].value
+	value := f.get(name).value
 	if s, ok := value.(string); ok && strings.TrimSpace(s) != "" {
 		o, err := parse([]byte(`{"list":` + s + `}`))
 		if err != nil {
@@ -393,7 +393,7 @@ func (f fields) list(name string) []fields {
 
 // texts returns the texts of a list.
 func (f fields) texts(name string) []string {
-	all, _ := f.o[fold(name)].value.([]any)
+	all, _ := f.get(name).value.([]any)
 	var out []string
 	for _, v := range all {
 		if s, ok := v.(string); ok {

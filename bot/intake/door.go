@@ -375,7 +375,7 @@ func (d *Door) cut(k kind, h http.Header, body []byte) ([]Piece, *refusal) {
 		return []Piece{eventOnly(k, Piece{Record: Record{Line: 1, Raw: trimmed}})}, nil
 	}
 	var pieces []Piece
-	for rec, err := range Records(bytes.NewReader(body)) {
+	for rec, err := range records(bytes.NewReader(body), min(MaxRecord, len(body)+1)) {
 		if len(pieces) == d.MaxRecords {
 			return nil, refuse(http.StatusRequestEntityTooLarge, "the request holds more than %d records; send it in parts", d.MaxRecords)
 		}

@@ -58,24 +58,41 @@ func (f fields) path(name string) string {
 	if name == "" {
 		return f.at
 	}
-	if m, ok := f.o[fold(name)]; ok {
+	if m := f.get(name); m.name != "" {
 		name = m.name
 	}
 	return join(f.at, name)
 }
 
-func (f fields) has(name string) bool { return f.o[fold(name)].value != nil }
+// get returns a member by its name in any case; the names asked for are short
+// and in ASCII.
+func (f fields) get(name string) member {
+	var folded [64]byte
+	if len(name) > len(folded) {
+		return f.o[fold(name)]
+	}
+	for i := range len(name) {
+		c := name[i]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		folded[i] = c
+	}
+	return f.o[string(folded[:len(name)])]
+}
+
+func (f fields) has(name string) bool { return f.get(name).value != nil }
 
 // holds reports whether a member is an object that has the inner one.
 func (f fields) holds(name, inner string) bool {
-	o, _ := f.o[fold(name)].value.(object)
+	o, _ := f.get(name).value.(object)
 	return o[fold(inner)].value != nil
 }
 
 // need faults each name that has no value.
 func (f fields) need(names ...string) {
 	for _, name := range names {
-		if s, ok := f.o[fold(name)].value.(string); !f.has(name) || ok && strings.TrimSpace(s) == "" {
+		if s, ok := f.get(name).value.(string); !f.has(name) || ok && strings.TrimSpace(s) == "" {
 			f.fault(name, "is missing; add it")
 		}
 	}
@@ -84,7 +101,7 @@ func (f fields) need(names ...string) {
 // object returns the members of an object inside this one.
 func (f fields) object(name string) fields {
 	in := fields{reading: f.reading, at: f.path(name)}
-	switch v := f.o[fold(name)].value.(type) {
+	switch v := f.get(name).value.(type) {
 	case nil:
 	case object:
 		in.o = v
@@ -106,7 +123,7 @@ const (
 // written: feeds are loose about quotes.
 func (f fields) text(name string) string {
 	s := f.raw(name)
-	if utf8.RuneCountInString(s) > maxText {
+	if len(s) > maxText && utf8.RuneCountInString(s) > maxText {
 		f.leave(f.path(name), fmt.Sprintf("was longer than %d characters and was cut", maxText))
 		s = cut(s, maxText)
 	}
@@ -124,7 +141,7 @@ func (f fields) bounded(name string, most int) string {
 }
 
 func (f fields) raw(name string) string {
-	switch v := f.o[fold(name)].value.(type) {
+	switch v := f.get(name).value.(type) {
 	case nil:
 	case string:
 		return oneLine(v)
@@ -305,6 +322,9 @@ func isHash(b []byte) bool { return len(b) == 20 || len(b) == 32 }
 // oneLine takes out what could break a line, hide text or turn its direction
 // round, and puts single spaces between the words that remain.
 func oneLine(s string) string {
+	if isOneLine(s) {
+		return s
+	}
 	s = strings.Map(func(c rune) rune {
 		switch {
 		case unicode.IsSpace(c), unicode.IsControl(c):
@@ -315,6 +335,20 @@ func oneLine(s string) string {
 		return c
 	}, s)
 	return strings.Join(strings.Fields(s), " ")
+}
+
+// isOneLine reports whether a text is surely as oneLine would have it, as most
+// are.
+func isOneLine(s string) bool {
+	before := byte(' ')
+	for i := range len(s) {
+		c := s[i]
+		if c < ' ' || c >= 0x7f || c == ' ' && before == ' ' {
+			return false
+		}
+		before = c
+	}
+	return s == "" || before != ' '
 }
 
 // cut keeps at most n characters.

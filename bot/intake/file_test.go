@@ -119,11 +119,11 @@ func TestFaultsNameTheLineAndTheColumn(t *testing.T) {
 	}
 	got := make([]string, 0, len(all))
 	for _, p := range all {
-		line := fmt.Sprintf("%d: ", p.Line)
-		for _, f := range p.reading().Faults {
-			line += f.String()
+		said := ""
+		if faults := p.reading().Faults; len(faults) > 0 {
+			said = (&Malformed{Faults: faults}).Error()
 		}
-		got = append(got, line)
+		got = append(got, fmt.Sprintf("%d: %s", p.Line, said))
 	}
 	same(t, want, got)
 }

@@ -31,6 +31,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"strconv"
 	"strings"
 
 	"rehome/policy"
@@ -90,7 +92,9 @@ func Read(record []byte) Reading {
 		return Reading{Faults: Faults(err), Clean: kept(record, false)}
 	}
 	r := &reading{}
-	r.scrub("", root)
+	if maybeKeys(root) {
+		r.scrub("", root)
+	}
 	var got Reading
 	got.Alerts = decode(fields{r, "", root})
 	got.Faults, got.LeftOut, got.Notes, got.Ignored = r.faults, r.leftOut, r.notes, r.ignored
@@ -188,7 +192,7 @@ func (a Alert) Key() string {
 func digest(texts ...string) string {
 	h := sha256.New()
 	for _, t := range texts {
-		fmt.Fprintf(h, "%d:%s", len(t), t)
+		_, _ = io.WriteString(h, strconv.Itoa(len(t))+":"+t)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }

@@ -7,9 +7,11 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -277,6 +279,30 @@ func FuzzDecode(f *testing.F) {
 		}
 		if diff := cmp.Diff(v, again.Violation); err == nil && diff != "" {
 			t.Fatal(diff)
+		}
+	})
+}
+
+// The quick way to read JSON and the one that says what is wrong agree.
+func FuzzQuick(f *testing.F) {
+	samples, err := os.ReadFile("testdata/alerts.ndjson")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for line := range strings.Lines(string(samples)) {
+		f.Add([]byte(line))
+	}
+	f.Add([]byte(` { "a" : [ ] , "b" : { } , "c" : [ -1.5e+3 , true , false , null , "\\\" \u00e9 \ud800" ] } `))
+	f.Add([]byte(`{"a": 1, " A ": 2}`))
+	f.Fuzz(func(t *testing.T, record []byte) {
+		record = trim(record)
+		if !json.Valid(record) || record[0] != '{' || !utf8.Valid(record) {
+			return
+		}
+		want, err := slowly(record)
+		got, ok := quick(record)
+		if ok != (err == nil) || ok && !reflect.DeepEqual(want, got) {
+			t.Fatalf("%s:\n%v %v\n%v", record, want, err, got)
 		}
 	})
 }

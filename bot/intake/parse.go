@@ -38,6 +38,16 @@ func parse(record []byte) (object, error) {
 	case record[0] != '{':
 		return nil, malformed("", "the record is not a JSON object; send {…}, one for each violation")
 	}
+	if json.Valid(record) {
+		if o, ok := quick(record); ok {
+			return o, nil
+		}
+	}
+	return slowly(record)
+}
+
+// slowly reads an object token by token, and says what is wrong where.
+func slowly(record []byte) (object, error) {
 	d := json.NewDecoder(bytes.NewReader(record))
 	d.UseNumber()
 	v, err := parseValue(d, "", 0)
@@ -119,7 +129,9 @@ func parseArray(d *json.Decoder, at string, depth int) ([]any, error) {
 // join appends a member's name to a path. Names come from outside and end up
 // in errors, so they are kept short and on one line.
 func join(at, name string) string {
-	name = cut(oneLine(name), 60)
+	if name = oneLine(name); len(name) > 60 {
+		name = cut(name, 60)
+	}
 	if strings.Contains(name, "PRIVATE KEY") {
 		name = "[a private key]"
 	}

@@ -26,11 +26,13 @@ type Record struct {
 // A record that cannot be had (too large, cut off) is yielded with its place and
 // an error, and the next one follows; after an error of r itself nothing does.
 // What is in a record is for [Decode] to judge.
-func Records(r io.Reader) iter.Seq2[Record, error] {
+func Records(r io.Reader) iter.Seq2[Record, error] { return records(r, MaxRecord) }
+
+// records reads with a buffer of the given size: telling NDJSON from an object
+// that spans lines takes a look at one whole record.
+func records(r io.Reader, buffer int) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		// Telling NDJSON from an object that spans lines takes a look at one
-		// whole record.
-		s := &scanner{r: bufio.NewReaderSize(r, MaxRecord), line: 1}
+		s := &scanner{r: bufio.NewReaderSize(r, buffer), line: 1}
 		if head, _ := s.r.Peek(3); string(head) == "\ufeff" {
 			s.skip(len(head))
 		}

@@ -33,6 +33,33 @@ const (
 	removed    = "[private key removed]"
 )
 
+// maybeKeys reports whether there may be key material in an object. Nearly all
+// alerts have none, and this is quickly said.
+func maybeKeys(o object) bool {
+	for name, m := range o {
+		if keyMembers[name] || name == "kty" || name == "data_base64" || strings.Contains(m.name, "PRIVATE KEY") || maybeKey(m.value) {
+			return true
+		}
+		if text, ok := m.value.(string); ok && keyMembers[fold(text)] {
+			return true
+		}
+	}
+	return false
+}
+
+func maybeKey(v any) bool {
+	switch v := v.(type) {
+	case string:
+		trimmed := strings.TrimSpace(v)
+		return strings.Contains(v, "PRIVATE KEY") || trimmed != "" && (trimmed[0] == '{' || trimmed[0] == '[')
+	case object:
+		return maybeKeys(v)
+	case []any:
+		return slices.ContainsFunc(v, maybeKey)
+	}
+	return false
+}
+
 // scrub takes key material out of an object before anybody reads it, and says
 // where it was.
 func (r *reading) scrub(at string, o object) {

@@ -2,8 +2,11 @@ package intake
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"rehome/bot"
@@ -12,7 +15,7 @@ import (
 )
 
 // An Intake makes conversations of records. All of its fields but Now are
-// required.
+// required; Infer and Route are called by several goroutines at once.
 type Intake struct {
 	Bot   Taker
 	Infer func(policy.Violation) policy.Facts                     // what follows from a violation
@@ -51,12 +54,11 @@ type Became struct {
 // at what is in quarantine.
 func (in *Intake) Take(ctx context.Context, source func(Record) string, pieces []Piece) ([]Became, error) {
 	t := taking{in: in, now: in.now()}
-	for _, p := range pieces {
-		got := p.reading()
-		t.add(Became{Index: p.Index, Line: p.Line}, got)
-		if len(got.Faults) > 0 {
+	for i, w := range t.workUp(len(pieces), func(i int) Reading { return pieces[i].reading() }) {
+		t.add(Became{Index: pieces[i].Index, Line: pieces[i].Line}, w)
+		if len(w.Faults) > 0 {
 			t.batch.Quarantine = append(t.batch.Quarantine, bot.Quarantined{
-				At: t.now, Source: source(p.Record), Why: why(got.Faults), Body: got.Clean,
+				At: t.now, Source: source(pieces[i].Record), Why: why(w.Faults), Body: w.Clean,
 			})
 		}
 	}
@@ -68,11 +70,10 @@ func (in *Intake) Take(ctx context.Context, source func(Record) string, pieces [
 // stays. Became.Index is the place in kept.
 func (in *Intake) Reread(ctx context.Context, kept []bot.Quarantined) ([]Became, error) {
 	t := taking{in: in, now: in.now()}
-	for i, q := range kept {
-		got := Read(q.Body)
-		t.add(Became{Index: i}, got)
-		if len(got.Faults) == 0 {
-			t.batch.Release = append(t.batch.Release, q.ID)
+	for i, w := range t.workUp(len(kept), func(i int) Reading { return Read(kept[i].Body) }) {
+		t.add(Became{Index: i}, w)
+		if len(w.Faults) == 0 {
+			t.batch.Release = append(t.batch.Release, kept[i].ID)
 		}
 	}
 	return t.commit(ctx)
@@ -119,17 +120,56 @@ type taking struct {
 	of     []int // alerts[i] is of became[of[i]]
 }
 
-// add takes a reading up.
-func (t *taking) add(b Became, got Reading) {
+// worked is a reading and what is to be opened for its alerts.
+type worked struct {
+	Reading
+	open []bot.Alert
+}
+
+// workUp reads n records, on all cores when they are many: it is more than half
+// of the work of taking them in, and the rest waits for one transaction.
+func (t *taking) workUp(n int, read func(i int) Reading) []worked {
+	all := make([]worked, n)
+	one := func(i int) { all[i] = t.work(read(i)) }
+	workers := min(runtime.GOMAXPROCS(0), n/16)
+	if workers < 2 {
+		for i := range n {
+			one(i)
+		}
+		return all
+	}
+	var next atomic.Int64
+	var done sync.WaitGroup
+	for range workers {
+		done.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				one(i)
+			}
+		})
+	}
+	done.Wait()
+	return all
+}
+
+func (t *taking) work(got Reading) worked {
+	w := worked{Reading: got}
+	for _, a := range got.Alerts {
+		facts := t.in.Infer(a.Violation)
+		w.open = append(w.open, bot.Alert{Key: a.keyAt(t.now), Finding: a.Finding(), Opened: conversation.Opened{
+			Violation: a.Violation, Facts: facts, In: t.in.Route(a.Violation, facts),
+		}})
+	}
+	return w
+}
+
+// add takes up what was read.
+func (t *taking) add(b Became, got worked) {
 	b.Quarantined = len(got.Faults) > 0
 	b.Faults = slices.Concat(got.Faults, got.LeftOut)
 	b.Notes = slices.Concat(got.Notes, got.Ignored)
 	b.Ignored = len(got.Ignored)
-	for _, a := range got.Alerts {
-		facts := t.in.Infer(a.Violation)
-		t.alerts = append(t.alerts, bot.Alert{Key: a.keyAt(t.now), Finding: a.Finding(), Opened: conversation.Opened{
-			Violation: a.Violation, Facts: facts, In: t.in.Route(a.Violation, facts),
-		}})
+	for _, a := range got.open {
+		t.alerts = append(t.alerts, a)
 		t.of = append(t.of, len(t.became))
 	}
 	t.became = append(t.became, b)
@@ -193,9 +233,8 @@ func (b Became) String() string {
 	if b.Quarantined {
 		said = append(said, "not understood, kept in quarantine")
 	}
-	line := strings.Join(said, "; ")
 	for _, f := range slices.Concat(b.Faults, b.Notes) {
-		line += "; " + f.String()
+		said = append(said, f.String())
 	}
-	return line
+	return strings.Join(said, "; ")
 }

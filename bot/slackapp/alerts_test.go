@@ -80,6 +80,9 @@ func TestEditsRepeatsAndOurOwnMessagesOpenNothing(t *testing.T) {
 	alert := `"text":"` + title + `","bot_id":"B9","ts":"` + ts + `"`
 	post(`"subtype":"bot_message",` + alert)
 	post(alert) // the same, as apps post today
+	if d.store.has(t, "RH-2") {
+		t.Fatal("a repeat opened another")
+	}
 	for _, event := range []string{
 		`"subtype":"message_changed","ts":"9.1","message":{` + alert + `}`,
 		`"subtype":"message_deleted","ts":"9.2","previous_message":{` + alert + `}`,
@@ -89,11 +92,9 @@ func TestEditsRepeatsAndOurOwnMessagesOpenNothing(t *testing.T) {
 		`"bot_id":"B9","user":"U7","text":"` + title + `","ts":"9.6","blocks":[{"type":"header","block_id":"rh:RH-7:root:0"}]`,
 		`"bot_id":"B9","text":"` + title + `"`,
 	} {
-		post(event)
-	}
-	d.settle()
-	if n := d.count("*RH-2"); n != 0 {
-		t.Errorf("something opened another:\n%s", d.Transcript())
+		if post(event); d.store.has(t, "RH-2") {
+			t.Fatalf("it opened another: %s", event)
+		}
 	}
 	post(`"bot_id":"B9","user":"U7","text":"x","ts":"9.7","attachments":[{"color":"#f00","fields":[{"title":"Finding","value":"` + title + `"}]}]`)
 	d.await("an attachment is read", func() bool { return d.store.has(t, "RH-2") })
@@ -133,6 +134,24 @@ func (w *watched) has(t *testing.T, id string) bool {
 	return err == nil
 }
 
+func TestWhatIsNoChannelOrAddressIsRefusedAtTheStart(t *testing.T) {
+	d := sit(t, set{door: "http"})
+	for _, c := range []struct {
+		change func(*Doors)
+		want   string
+	}{
+		{func(d *Doors) { d.AlertChannels = []string{"#alerts"} }, "not a channel id"},
+		{func(d *Doors) { d.AlertLinks = []string{"s360.contoso.example"} }, "not an https address"},
+		{func(d *Doors) { d.AlertLinks = []string{"http://s360.contoso.example"} }, "not an https address"},
+	} {
+		doors := Doors{Bot: d.bot, Chat: d.chat}
+		c.change(&doors)
+		if _, err := New(doors); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %s", err, c.want)
+		}
+	}
+}
+
 func TestWhereALinkLeads(t *testing.T) {
 	for _, c := range []struct {
 		known, address string
@@ -156,4 +175,3 @@ func TestWhereALinkLeads(t *testing.T) {
 		}
 	}
 }
-

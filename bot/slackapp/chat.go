@@ -3,11 +3,13 @@
 // knows slack-go.
 //
 //	Socket Mode ─┐                      ┌─ command  /rehome …
-//	             ├─ Doors ─ one decoder ┼─ interact buttons, selects, forms, shortcuts
-//	signed HTTP ─┘                      └─ events   mentions, messages, the Home tab
+//	             ├─ Doors ─ one decoder ┼─ interact buttons, selects, forms, shortcuts; owners: whose it is
+//	signed HTTP ─┘                      └─ events   mentions, messages, the Home tab; alerts of other apps
 //	                                         │
 //	                                         ▼ bot.Open, bot.Handle: on disk, then acknowledged
 //	bot.Run ── Chat.Show, Chat.Tell ── render: cards → Block Kit and the same in words
+//	        ├─ Chat.Digest, Chat.Report  several conversations for one person; a word in a channel
+//	        └─ Chat.Person ── people: who may be told, and in which time zone
 //
 // Payloads are decoded here and not by slack-go, which refuses a whole envelope
 // for one element it does not know; we read the few fields we need and nothing

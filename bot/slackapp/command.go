@@ -270,12 +270,16 @@ func (d *Doors) showPage(ctx context.Context, id string) (*page, error) {
 			p.note(words(fmt.Sprintf("%d. %s", i+1, q.Need.Prompt)), " ✓ ", bold(words(q.Chosen.Label)), answeredBy(q.By))
 		}
 	}
+	direct := false
 	for _, t := range c.Threads {
 		if t.IsDirect() {
-			p.note("Worked on in a direct message.")
+			direct = true
 		} else {
 			p.note("Worked on in ", channelMention(t.Channel), ".")
 		}
+	}
+	if direct {
+		p.note("Worked on in direct messages.")
 	}
 	return &p, nil
 }

@@ -2,6 +2,7 @@ package slackapp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -15,25 +16,58 @@ import (
 
 // Digest implements [bot.People]: conversations grouped by app, each with its
 // own buttons, in as few direct messages as Slack's limits allow. When it fails
-// half-way and is asked again soon, the messages that went out are not sent twice.
+// half-way and is asked again, the messages that went out are not sent twice,
+// and one that may have is looked for. A restart in between forgets them.
 func (c *Chat) Digest(ctx context.Context, to conversation.Person, list []bot.Listed) error {
-	links := c.linksTo(ctx, list)
-	pages := digestPages(to, list, links)
+	if len(list) == 0 {
+		return nil
+	}
+	pages := digestPages(to, list, c.linksTo(ctx, list))
 	for _, p := range pages {
-		options := quiet(p.words(), p.blocks...)
-		if c.digests.went(p.key) {
-			continue
-		}
-		if _, err := c.send(ctx, to.ID, false, options...); err != nil {
+		if err := c.sendPage(ctx, to, p); err != nil {
 			return err
 		}
-		c.digests.note(p.key)
 	}
 	for _, p := range pages {
 		c.digests.forget(p.key) // it is whole: the same list may be due again one day
 	}
 	return nil
 }
+
+// sendPage sends a message of a digest that did not go out before.
+func (c *Chat) sendPage(ctx context.Context, to conversation.Person, p *digestPage) error {
+	went, begun := c.digests.know(p.key)
+	if went {
+		return nil
+	}
+	if !begun.IsZero() {
+		is := func(m slack.Message) bool {
+			return len(m.Blocks.BlockSet) > 0 && m.Blocks.BlockSet[0].ID() == p.mark()
+		}
+		_, found, err := c.findMessage(ctx, to.ID, "", begun.Add(-time.Minute), is)
+		var f *bot.Failure
+		if err != nil && (!errors.As(err, &f) || f.Kind != bot.Never) { // where we may not read, rather twice than not at all
+			return err
+		}
+		if found {
+			c.digests.note(p.key, true)
+			return nil
+		}
+	}
+	_, err := c.send(ctx, to.ID, false, quiet(p.words(), p.blocks...)...)
+	var f *bot.Failure
+	switch {
+	case err == nil:
+		c.digests.note(p.key, true)
+	case errors.As(err, &f) && f.Unsure:
+		c.digests.note(p.key, false)
+		f.After = max(f.After, appearsWithin)
+	}
+	return err
+}
+
+// appearsWithin is how long a message is given to appear before it is looked for.
+const appearsWithin = 20 * time.Second
 
 // linksTo asks for the addresses of the threads in channels, as far as Slack
 // says them in good time; the channel is named in any case.
@@ -60,8 +94,9 @@ func (c *Chat) linksTo(ctx context.Context, list []bot.Listed) map[string]string
 
 const (
 	linksWithin  = 5 * time.Second
-	digestLength = 60   // conversations on a digest; who has more needs a list, not messages
-	digestText   = 3600 // characters of one message's words, of maxTopLevel
+	digestLength = 60            // conversations on a digest; who has more needs a list, not messages
+	digestText   = 3500          // characters of one message's words, of maxTopLevel; the rest is its head and foot
+	digestBlocks = maxBlocks - 5 // likewise
 )
 
 // A digestPage is one message of a digest.
@@ -70,56 +105,72 @@ type digestPage struct {
 	key string // the same for the same message
 }
 
+// mark is the block_id of its first block.
+func (p *digestPage) mark() string { return "digest:" + p.key[:8] }
+
 // digestPages is pure; the same list gives the same bytes.
 func digestPages(to conversation.Person, list []bot.Listed, links map[string]string) []*digestPage {
-	shown := byApp(list[:min(len(list), digestLength)])
-	var cuts [][]bot.Listed
-	var cur []bot.Listed
-	blocks, size := 0, 0
-	for i, l := range shown {
-		n, length := 2, lengthOf(digestLine(l, links[l.ID]))
-		if len(cur) == 0 || i > 0 && appOf(shown[i-1]) != appOf(l) {
-			n, length = n+1, length+lengthOf(digestApp(l))
+	shown := list[:min(len(list), digestLength)]
+	parts := digestParts(byApp(shown), links)
+	pages := make([]*digestPage, len(parts))
+	for n, part := range parts {
+		heading := "1 finding for you"
+		if len(list) != 1 {
+			heading = fmt.Sprintf("%d findings for you", len(list))
 		}
-		if len(cur) > 0 && (blocks+n > maxBlocks-5 || size+length > digestText) {
-			cuts, cur, blocks, size = append(cuts, cur), nil, 0, 0
-			n, length = 3, length+lengthOf(digestApp(l))
+		if len(parts) > 1 {
+			heading += fmt.Sprintf(", part %d of %d", n+1, len(parts))
 		}
-		cur, blocks, size = append(cur, l), blocks+n, size+length
-	}
-	cuts = append(cuts, cur)
-
-	pages := make([]*digestPage, len(cuts))
-	for n, part := range cuts {
-		p := &digestPage{}
-		heading := fmt.Sprintf("%d findings for you", len(list))
-		if len(cuts) > 1 {
-			heading += fmt.Sprintf(", part %d of %d", n+1, len(cuts))
-		}
-		p.header(heading)
-		parts := []string{to.ID, heading}
-		for _, l := range part {
-			parts = append(parts, l.ID, l.Title, l.App, fmt.Sprint(l.Due.Unix(), l.Overdue))
-		}
-		p.key = digest(parts...)
-		for i, l := range part {
-			if i == 0 || appOf(part[i-1]) != appOf(l) {
-				p.say(digestApp(l)...)
-			}
-			p.say(digestLine(l, links[l.ID])...)
-			m := marker{conversation: l.ID, key: keyList, digest: p.key}
-			p.controls(m.control(verbOwn), nil, ownButton(actionJoin, "Open here"), ownButton(actionNotMine, "Not my app"))
-		}
-		if n == len(cuts)-1 {
+		p := digestOf(to, heading, part, links)
+		if n == len(parts)-1 {
 			if left := len(list) - len(shown); left > 0 {
-				p.note(words(fmt.Sprintf("%d more: ", left)), code("/rehome list mine"), " shows them.")
+				p.note(words(fmt.Sprintf("%d more:", left)), " ", code("/rehome list mine"), " shows them.")
 			}
 			p.note("“Open here” brings one into a thread of its own, with its questions. ", code("/rehome digest daily"), " gathers all there is into one message a day.")
 		}
-		p.stamp("digest:" + p.key[:8])
+		p.stamp(p.mark())
 		pages[n] = p
 	}
 	return pages
+}
+
+// digestParts cuts a list so that each part fits a message.
+func digestParts(list []bot.Listed, links map[string]string) [][]bot.Listed {
+	var parts [][]bot.Listed
+	from, blocks, size := 0, 0, 0
+	for i, l := range list {
+		n, length := 2, lengthOf(digestLine(l, links[l.ID]))
+		if i == from || appOf(list[i-1]) != appOf(l) {
+			n, length = n+1, length+lengthOf(digestApp(l))
+		}
+		if i > from && (blocks+n > digestBlocks || size+length > digestText) {
+			parts = append(parts, list[from:i])
+			from, blocks, size = i, 0, 0
+			n, length = 3, length+lengthOf(digestApp(l)) // its app is named anew
+		}
+		blocks, size = blocks+n, size+length
+	}
+	return append(parts, list[from:])
+}
+
+// digestOf writes one message.
+func digestOf(to conversation.Person, heading string, part []bot.Listed, links map[string]string) *digestPage {
+	p := &digestPage{}
+	p.header(heading)
+	known := []string{to.ID, heading}
+	for _, l := range part {
+		known = append(known, l.ID, l.Title, l.App, fmt.Sprint(l.Due.Unix(), l.Overdue))
+	}
+	p.key = digest(known...)
+	for i, l := range part {
+		if i == 0 || appOf(part[i-1]) != appOf(l) {
+			p.say(digestApp(l)...)
+		}
+		p.say(digestLine(l, links[l.ID])...)
+		m := marker{conversation: l.ID, key: keyList, digest: p.key}
+		p.controls(m.control(verbOwn), nil, ownButton(actionJoin, "Open here"), ownButton(actionNotMine, "Not my app"))
+	}
+	return p
 }
 
 // byApp puts what is about one app together, where the first of it stands.
@@ -152,15 +203,15 @@ func appOf(l bot.Listed) string {
 func digestApp(l bot.Listed) []markup {
 	switch {
 	case l.App != "" && l.AppID != "":
-		return []markup{bold("App"), " ", code(cut(l.App, 100)), " · ", code(l.AppID)}
+		return []markup{bold("App"), " ", code(cut(l.App, 60)), " · ", code(cut(l.AppID, 60))}
 	case l.App+l.AppID != "":
-		return []markup{bold("App"), " ", code(cut(l.App+l.AppID, 100))}
+		return []markup{bold("App"), " ", code(cut(l.App+l.AppID, 60))}
 	}
 	return []markup{bold("App not known yet")}
 }
 
 func digestLine(l bot.Listed, address string) []markup {
-	out := []markup{bold(words(l.ID)), " ", words(cut(orElse(l.Title, "title not known yet"), 150))}
+	out := []markup{bold(words(l.ID)), " ", words(cut(orElse(l.Title, "title not known yet"), 100))}
 	if !l.Due.IsZero() {
 		out = append(out, " · due ", day(l.Due))
 	}
@@ -185,32 +236,42 @@ func lengthOf(m []markup) int {
 	return n
 }
 
-// sent remembers for a while which messages of an unfinished digest went out.
+// sent remembers for a while which messages of an unfinished digest went out,
+// or may have.
 type sent struct {
-	mu    sync.Mutex
-	until map[string]time.Time
+	mu   sync.Mutex
+	seen map[string]attempt
+}
+
+type attempt struct {
+	at   time.Time
+	went bool // else it may have
 }
 
 // sentFor is longer than a failed digest waits to be tried again.
 const sentFor = 15 * time.Minute
 
-func (s *sent) went(key string) bool {
+func (s *sent) know(key string) (went bool, begun time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return time.Now().Before(s.until[key])
+	a, ok := s.seen[key]
+	if !ok || time.Since(a.at) > sentFor {
+		return false, time.Time{}
+	}
+	return a.went, a.at
 }
 
-func (s *sent) note(key string) {
+func (s *sent) note(key string, went bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.until == nil || len(s.until) >= maxKnown {
-		s.until = map[string]time.Time{}
+	if s.seen == nil || len(s.seen) >= maxKnown {
+		s.seen = map[string]attempt{}
 	}
-	s.until[key] = time.Now().Add(sentFor)
+	s.seen[key] = attempt{at: time.Now(), went: went}
 }
 
 func (s *sent) forget(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.until, key)
+	delete(s.seen, key)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
@@ -53,6 +54,16 @@ func New(d Doors) (*Doors, error) {
 	}
 	if slices.Contains(d.SigningSecrets, "") {
 		return nil, errors.New("a Slack signing secret is empty: copy it from Basic Information in the app's settings into SLACK_SIGNING_SECRET")
+	}
+	for _, id := range d.AlertChannels {
+		if !channelID.MatchString(id) {
+			return nil, fmt.Errorf("the alert channel %q is not a channel id: take it from the end of the channel's link, it looks like C0123456789", cut(clean(id), 80))
+		}
+	}
+	for _, l := range d.AlertLinks {
+		if u, err := url.Parse(l); err != nil || u.Scheme != "https" || u.Host == "" {
+			return nil, fmt.Errorf("the alert link %q is not an https address: give the part that all findings begin with, such as https://s360.contoso.example/findings", cut(clean(l), 80))
+		}
 	}
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)

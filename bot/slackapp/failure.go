@@ -3,6 +3,7 @@ package slackapp
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -19,7 +20,7 @@ import (
 // timeout, 5xx, a page instead of JSON, an empty answer) leaves open what
 // happened and may go through later.
 func failure(err error, edit bool) *bot.Failure {
-	f := &bot.Failure{Kind: bot.Again, Err: withoutURL(err)}
+	f := &bot.Failure{Kind: bot.Again, Err: withoutURL(err), Unsure: !neverSent(err)}
 	var (
 		limited *slack.RateLimitedError
 		status  slack.StatusCodeError
@@ -27,9 +28,9 @@ func failure(err error, edit bool) *bot.Failure {
 	)
 	switch {
 	case errors.As(err, &limited): // 429 with Retry-After
-		f.Code, f.After = codeLimited, max(limited.RetryAfter, time.Second)
+		f.Code, f.After, f.Unsure = codeLimited, max(limited.RetryAfter, time.Second), false
 	case errors.As(err, &status) && status.Code == http.StatusTooManyRequests: // 429 without
-		f.Code, f.After = codeLimited, unsaidLimit
+		f.Code, f.After, f.Unsure = codeLimited, unsaidLimit, false
 	case errors.As(err, &status):
 		f.Code = "http_" + strconv.Itoa(status.Code)
 		if status.Code < 500 {
@@ -51,6 +52,13 @@ func failure(err error, edit bool) *bot.Failure {
 		f.Code, f.Err = "unreadable_answer", errUnreadable
 	}
 	return f
+}
+
+// neverSent reports whether the connection failed before anything was written
+// on it.
+func neverSent(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 func isTransport(err error) bool {
@@ -78,7 +86,7 @@ func refusal(code string, edit bool, err error) *bot.Failure {
 	case authTrouble[code]:
 		f.Kind, f.After = bot.Again, misconfigured
 	case passing[code]:
-		f.Kind = bot.Again
+		f.Kind, f.Unsure = bot.Again, true
 	case edit && gone[code]:
 		f.Kind = bot.Lost
 	}

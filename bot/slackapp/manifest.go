@@ -18,6 +18,7 @@ var Scopes = map[string]string{
 	"groups:history":    "to hear replies in the threads of private channels we are in",
 	"groups:read":       "to know which private channels we are in",
 	"im:history":        "to hear what people write to us",
+	"im:write":          "to find the direct message with somebody, and look there for what may have been sent",
 	"users:read":        "to know who must not be told (guests, apps, who left), and people's time zones",
 	"users:read.email":  "to find the owners of apps by the mail address the directory has",
 }

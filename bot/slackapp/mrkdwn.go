@@ -146,8 +146,10 @@ func moment(t time.Time) markup {
 }
 
 // prose makes markup of a text. It comes in atoms, pieces that must not be cut.
-func prose(t policy.Text) []markup {
-	out := make([]markup, 0, 2*len(t))
+func prose(t policy.Text) []markup { return appendProse(make([]markup, 0, 2*len(t)), t) }
+
+func appendProse(out []markup, t policy.Text) []markup {
+	before := len(out)
 	for _, s := range t {
 		switch s.Kind {
 		case policy.Plain:
@@ -157,7 +159,7 @@ func prose(t policy.Text) []markup {
 		case policy.Code:
 			out = append(out, span(s.Text, maxCode))
 		case policy.Value:
-			out = append(out, valued(s.Text)...)
+			out = appendValue(out, s.Text)
 		case policy.Linked:
 			out = append(out, link(s.Text, s.URL))
 		case policy.Who:
@@ -165,7 +167,7 @@ func prose(t policy.Text) []markup {
 		case policy.Break:
 			out = append(out, newline)
 		case policy.Bullet:
-			if len(out) > 0 && out[len(out)-1] != newline {
+			if len(out) > before && out[len(out)-1] != newline {
 				out = append(out, newline)
 			}
 			out = append(out, "• ")
@@ -176,13 +178,15 @@ func prose(t policy.Text) []markup {
 	return out
 }
 
-// valued shows a fact: a value as one, a whole sentence as words.
-func valued(s string) []markup {
-	const most = 4 // words in the longest names we know
-	if len(strings.Fields(s)) > most {
-		return atoms(s)
+// appendValue shows a fact: a value as one, a whole sentence as words.
+func appendValue(out []markup, s string) []markup {
+	n := 4 // words in the longest names we know
+	for range strings.FieldsSeq(s) {
+		if n--; n < 0 {
+			return appendAtoms(out, s)
+		}
 	}
-	return []markup{code(s)}
+	return append(out, code(s))
 }
 
 // atoms cuts long words into pieces at spaces, so that a message can be cut
@@ -196,7 +200,7 @@ func appendAtoms(out []markup, s string) []markup {
 		out = append(out, " ")
 	}
 	for !within(s, maxAtom) {
-		head := string([]rune(s)[:maxAtom])
+		head := first(s, maxAtom)
 		if i := strings.LastIndex(head, " "); i > 0 {
 			head = head[:i+1]
 		}
@@ -248,8 +252,8 @@ func pack(atoms []markup, limit int) []string {
 
 // clean makes one line of s without anything invisible, single-spaced.
 func clean(s string) string {
-	s = tidy(s)
-	if strings.HasPrefix(s, " ") || strings.HasSuffix(s, " ") || strings.Contains(s, "  ") {
+	s = strings.Trim(tidy(s), " ")
+	if strings.Contains(s, "  ") {
 		return strings.Join(strings.Fields(s), " ")
 	}
 	return s
@@ -313,53 +317,61 @@ const zeroWidth = "\u200b"
 // zero-width spaces: whether Slack takes one for a space or for a letter, the
 // character then stands where it cannot open or close anything.
 func neutral(s string) string {
-	if !strings.ContainsAny(s, "*_~`&<>:@") {
-		return s
-	}
-	runes := []rune(s)
 	var b strings.Builder
-	b.Grow(len(s) + 32)
-	for i, r := range runes {
-		switch r {
+	from := 0 // what is before was written
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		as := ""
+		switch c {
 		case '&':
-			b.WriteString("&amp;")
+			as = "&amp;"
 		case '<':
-			b.WriteString("&lt;")
+			as = "&lt;"
 		case '>':
+			as = "&gt;"
 			if i == 0 {
-				b.WriteString(zeroWidth) // or it would open a quotation
+				as = zeroWidth + as // or it would open a quotation
 			}
-			b.WriteString("&gt;")
 		case '`':
-			b.WriteByte('\'')
+			as = "'"
 		case '*', '_', '~':
-			if insideWord(runes, i) {
-				b.WriteRune(r)
-			} else {
-				b.WriteString(zeroWidth + string(r) + zeroWidth)
+			if !insideWord(s, i) {
+				as = zeroWidth + string(rune(c)) + zeroWidth
 			}
 		case ':', '@':
-			b.WriteRune(r)
-			if calls(runes[i:]) {
-				b.WriteString(zeroWidth)
+			if calls(s[i:]) {
+				as = string(rune(c)) + zeroWidth
 			}
-		default:
-			b.WriteRune(r)
+		}
+		if as != "" {
+			if from == 0 {
+				b.Grow(len(s) + 32)
+			}
+			b.WriteString(s[from:i])
+			b.WriteString(as)
+			from = i + 1
 		}
 	}
+	if from == 0 {
+		return s // nearly always
+	}
+	b.WriteString(s[from:])
 	return b.String()
 }
 
 // calls reports whether s begins with the name of an emoji or of everybody.
-func calls(s []rune) bool {
-	return len(s) > 1 && s[1] != ' ' && calling.MatchString(string(s[:min(len(s), 100)]))
+func calls(s string) bool {
+	const longest = 100 // of a name, which is ASCII
+	return len(s) > 1 && s[1] != ' ' && calling.MatchString(s[:min(len(s), longest)])
 }
 
 var calling = regexp.MustCompile(`^(?::[a-zA-Z0-9_+'-]*[a-zA-Z+][a-zA-Z0-9_+'-]*:|@(?i:here|channel|everyone|group)\b)`)
 
-func insideWord(s []rune, i int) bool {
-	letter := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
-	return i > 0 && i+1 < len(s) && letter(s[i-1]) && letter(s[i+1])
+// insideWord reports whether the one-byte character at i has a letter or digit
+// at either side.
+func insideWord(s string, i int) bool {
+	letter := func(r rune, _ int) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+	return letter(utf8.DecodeLastRuneInString(s[:i])) && letter(utf8.DecodeRuneInString(s[i+1:]))
 }
 
 // cut shortens s to limit characters and says that it did.
@@ -374,7 +386,17 @@ func cutWith(s string, limit int, mark string) string {
 		return s
 	}
 	keep := max(0, limit-utf8.RuneCountInString(mark))
-	return strings.TrimRight(string([]rune(s)[:keep]), " ") + mark
+	return strings.TrimRight(first(s, keep), " ") + mark
+}
+
+// first returns the first n characters of s, which has more.
+func first(s string, n int) string {
+	for i := range s {
+		if n--; n < 0 {
+			return s[:i]
+		}
+	}
+	return s
 }
 
 // within reports whether s has at most limit characters.

@@ -173,12 +173,11 @@ func FuzzNothingFromOutsideFormats(f *testing.F) {
 // formats reports whether a formatting character stands where Slack might take
 // it for one: at the edge of a word and not between zero-width spaces.
 func formats(s string) bool {
-	runes := []rune(s)
-	for i, r := range runes {
-		if r != '*' && r != '_' && r != '~' || insideWord(runes, i) {
+	for i, r := range s {
+		if r != '*' && r != '_' && r != '~' || insideWord(s, i) {
 			continue
 		}
-		if i == 0 || i+1 == len(runes) || string(runes[i-1]) != zeroWidth || string(runes[i+1]) != zeroWidth {
+		if !strings.HasSuffix(s[:i], zeroWidth) || !strings.HasPrefix(s[i+1:], zeroWidth) {
 			return true
 		}
 	}

@@ -270,6 +270,20 @@ func TestTakingHandingOverAndJoining(t *testing.T) {
 	})
 }
 
+func TestWithoutPeopleNobodyIsToldAndNothingBreaks(t *testing.T) {
+	s := owning("http")
+	s.bot = func(b *bot.Bot) { b.People = nil }
+	d := sit(t, s)
+	id := d.alert(1)
+	root := d.find(triage, "*"+id+" · ")
+	check(t, d.Select(alice, triage, root.TS, actionHand, dana))
+	d.shows(root, "*Taken* by <@"+dana+">")
+	d.settle()
+	if n := len(d.Messages(d.DM(dana))); n != 0 {
+		t.Errorf("%d messages", n)
+	}
+}
+
 func TestWhoMustNotBeToldIsNot(t *testing.T) {
 	d := sit(t, owning("http", mailOf("guest"), mailOf("nobody"), bot.OwnerEntry{Kind: bot.UserOwner, Disabled: true}, bot.OwnerEntry{Kind: bot.UserOwner, Hidden: "User.Read.All"}))
 	id := d.alert(1)

@@ -19,7 +19,7 @@ import (
 // recognised when it is read back. Controls bear all that is needed to know
 // what was pressed, see control.
 func render(card conversation.Card, m marker) ([]slack.Block, string) {
-	p := page{blocks: make([]slack.Block, 0, 16), text: make([]markup, 0, 128)}
+	p := page{blocks: make([]slack.Block, 0, 16), text: make([]markup, 0, 256)}
 	switch c := card.(type) {
 	case conversation.Root:
 		renderRoot(&p, c, m)
@@ -322,7 +322,7 @@ func renderSection(p *page, s conversation.Section) {
 	if s.Number > 0 {
 		heading = strings.TrimRight(fmt.Sprintf("%d. %s", s.Number, heading), " ")
 	}
-	var out []markup
+	out := make([]markup, 0, 2*(len(s.Text)+len(s.Links))+8)
 	switch {
 	case s.Gate:
 		p.rule()
@@ -334,12 +334,10 @@ func renderSection(p *page, s conversation.Section) {
 	case heading != "":
 		out = append(out, bold(words(heading)))
 	}
-	if text := prose(s.Text); len(text) > 0 {
-		if heading != "" {
-			out = append(out, newline)
-		}
-		out = append(out, text...)
+	if len(s.Text) > 0 && heading != "" {
+		out = append(out, newline)
 	}
+	out = appendProse(out, s.Text)
 	if len(s.Links) > 0 {
 		if len(out) > 0 {
 			out = append(out, newline)

@@ -69,6 +69,9 @@ func TestWhereTheBotIsNotItUsesADirectMessageAndSaysWhy(t *testing.T) {
 		check(t, d.Command(alice, random, "/rehome", title))
 		d.told(alice, "in our direct message, since I'm not in this one")
 		root := d.find(d.DM(alice), "*RH-1 · ")
+		if got := labels(root); got != "I take it [Hand over…]" {
+			t.Errorf("the root has %s: there is nothing to join", got)
+		}
 		q := d.find(d.DM(alice), "*1. Is ")
 		if q.ThreadTS != root.TS {
 			t.Error("the question is not in the thread")
@@ -272,6 +275,8 @@ func FuzzInteractions(f *testing.F) {
 		`{}`, `null`, `[]`, `{"type":"block_actions","user":{"id":"U1"},"actions":[{"block_id":"ask:RH-1:q1:","action_id":"choose:0","value":"1P"}],"channel":{"id":"C1"}}`,
 		`{"type":"message_action","callback_id":"triage_with_rehome","user":{"id":"U1"},"message":{"ts":"1.1","text":"x","blocks":[[[{"text":{"text":"3P"}}]]]}}`,
 		`{"type":"view_submission","user":{"id":"U1"},"view":{"callback_id":"rehome_start","private_metadata":"{","state":{"values":{"violation":{"v":{"selected_option":{"value":"x"}}}}}}}`,
+		`{"type":"block_actions","user":{"id":"U1"},"actions":[{"block_id":"own:RH-1:root:","action_id":"hand","selected_user":"U2"}],"channel":{"id":"C1"}}`,
+		`{"type":"block_actions","user":{"id":"U1"},"actions":[{"block_id":"own:RH-1:list:","action_id":"join"}],"channel":{"id":"D1"}}`,
 		`{"type":"shortcut","callback_id":"start_rehome","user":{"id":"U1"}}`, `{"type":"view_submission","user":{"id":"U1"},"view":null}`,
 	} {
 		f.Add([]byte(s))
@@ -290,7 +295,7 @@ func FuzzInteractions(f *testing.F) {
 
 // FuzzWords throws anything at /rehome.
 func FuzzWords(f *testing.F) {
-	for _, s := range []string{"", "help", "list mine", "show RH-1", "policy 1P AME", title, "3P CME option a", nasty, "show " + nasty, "policy " + nasty, "list " + nasty, "help " + nasty, "<https://x.vault.azure.cn|x>", strings.Repeat("x ", 5000), "\x00", "show RH-99999999999999999999"} {
+	for _, s := range []string{"", "help", "list mine", "digest daily", "show RH-1", "policy 1P AME", title, "3P CME option a", nasty, "show " + nasty, "policy " + nasty, "list " + nasty, "help " + nasty, "<https://x.vault.azure.cn|x>", strings.Repeat("x ", 5000), "\x00", "show RH-99999999999999999999"} {
 		f.Add(s)
 	}
 	d := unheard(f)

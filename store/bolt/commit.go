@@ -73,23 +73,32 @@ func (s *Store) commitAll() {
 		case <-s.closing:
 			return
 		}
-		if crowded {
-			// Those who were answered just now get to ask again first. They
-			// would miss this commit, and groups be half as large.
-			runtime.Gosched()
-		}
-		for more, size := true, group[0].size; more && size < maxGroup; {
-			select {
-			case w := <-s.writes:
-				group = append(group, w)
-				size += w.size
-			default:
-				more = false
+		for size, before := group[0].size, 0; size != before && size < maxGroup; {
+			before = size
+			if crowded {
+				// Those who were answered just now get to ask again first, while
+				// any does. They would miss this commit, and groups be small.
+				runtime.Gosched()
 			}
+			group, size = s.gather(group, size)
 		}
 		s.commitGroup(group)
 		clear(group)
 	}
+}
+
+// gather adds the writes that wait now to a group of that size.
+func (s *Store) gather(group []*write, size int) ([]*write, int) {
+	for size < maxGroup {
+		select {
+		case w := <-s.writes:
+			group = append(group, w)
+			size += w.size
+		default:
+			return group, size
+		}
+	}
+	return group, size
 }
 
 // commitGroup commits all it can of a group and answers each.

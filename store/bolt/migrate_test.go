@@ -54,7 +54,7 @@ func TestAnOlderFileIsBroughtUpToDateAndACopyKept(t *testing.T) {
 			"00000000-0000-4000-8000-000000000000": {"RH-1", "RH-3", "RH-5"},
 			"00000000-0000-4000-8000-000000000001": {"RH-2"},
 		} {
-			if got, err := s.About(t.Context(), app); err != nil || !slices.Equal(got, want) {
+			if got, err := s.About(t.Context(), app, 100); err != nil || !slices.Equal(got, want) {
 				t.Errorf("About(%s) = %v, %v; want %v", app, got, err, want)
 			}
 		}

@@ -98,18 +98,34 @@ func (s *Store) Quarantined(ctx context.Context) ([]store.Quarantined, error) {
 }
 
 // About implements [store.Store].
-func (s *Store) About(ctx context.Context, appID string) ([]string, error) {
+func (s *Store) About(ctx context.Context, appID string, most int) ([]string, error) {
 	var ids []string
-	err := s.under(ctx, inApps, appKey(appID), func(key, body []byte) error {
-		if len(body) != 8 {
-			return damaged(inApps, key, "it is no number")
+	prefix := appKey(appID)
+	err := s.view(ctx, func(t *bbolt.Tx) error {
+		c := t.Bucket([]byte(inApps)).Cursor()
+		// The newest come last: begin behind all keys with the prefix and go back.
+		var key, record []byte
+		if behind, _ := c.Seek(append(bytes.Clone(prefix), bytes.Repeat([]byte{0xff}, 9)...)); behind == nil {
+			key, record = c.Last()
+		} else {
+			key, record = c.Prev()
 		}
-		ids = append(ids, idOf(binary.BigEndian.Uint64(body)))
+		for ; bytes.HasPrefix(key, prefix) && key != nil && len(ids) < most; key, record = c.Prev() {
+			body, err := unseal(inApps, key, record)
+			if err != nil {
+				return err
+			}
+			if len(body) != 8 {
+				return damaged(inApps, key, "it is no number")
+			}
+			ids = append(ids, idOf(binary.BigEndian.Uint64(body)))
+		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
+	slices.Reverse(ids)
 	return ids, nil
 }
 

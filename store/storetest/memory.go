@@ -92,7 +92,7 @@ func recalling(t *testing.T, s store.Store) {
 func about(t *testing.T, s store.Store) {
 	finds := func(app string, want ...string) {
 		t.Helper()
-		got, err := s.About(t.Context(), app)
+		got, err := s.About(t.Context(), app, 100)
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("About(%q) = %v, %v; want %v", app, got, err, want)
 		}
@@ -117,6 +117,11 @@ func about(t *testing.T, s store.Store) {
 	names("RH-3", "app2")
 	names("RH-4", "")
 	finds("app", "RH-2", "RH-10", "RH-300")
+	for _, app := range []string{"app", "app2"} { // in the middle of all, and the last of all
+		if got, err := s.About(t.Context(), app, 1); err != nil || len(got) != 1 || got[0] != map[string]string{"app": "RH-300", "app2": "RH-3"}[app] {
+			t.Errorf("the newest about %s: %v, %v", app, got, err)
+		}
+	}
 	finds("ap", "RH-1")
 	finds("app2", "RH-3")
 	finds("a")

@@ -127,7 +127,7 @@ func remembered(t *testing.T, s store.Store) memory {
 		}
 		m.Journals[c.ID] = entries
 		app := c.Facts.Value(policy.AppID)
-		if m.About[app], err = s.About(t.Context(), app); err != nil {
+		if m.About[app], err = s.About(t.Context(), app, 100); err != nil {
 			t.Fatalf("About(%s): %v", app, err)
 		}
 		for _, thread := range c.Threads {

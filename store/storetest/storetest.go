@@ -34,7 +34,7 @@ func Run(t *testing.T, open Open) {
 		"conversations are numbered in the order they open":     numbered,
 		"an event is applied once":                              appliedOnce,
 		"a finding opens one conversation":                      oneFinding,
-		"what must be known opens nothing":                       onlyKnown,
+		"what must be known opens nothing":                      onlyKnown,
 		"an event for an unknown conversation is refused":       unknownConversation,
 		"an input without a key or a step is refused":           refusedInput,
 		"a step sees the state the step before left":            stepsFollow,
@@ -724,7 +724,7 @@ func others(ctx context.Context, s store.Store, id string, d store.Delivery) map
 	_, errLine := s.Line(ctx, d.Line)
 	_, errRecall := s.Recall(ctx, "")
 	_, errQuarantined := s.Quarantined(ctx)
-	_, errAbout := s.About(ctx, "")
+	_, errAbout := s.About(ctx, "", 1)
 	return map[string]error{
 		"ApplyAll": errApplyAll, "an empty ApplyAll": emptyBatch(ctx, s), "Line": errLine, "Recall": errRecall, "Quarantined": errQuarantined,
 		"About": errAbout, "Begin": s.Begin(ctx, d, noon), "Remember": s.Remember(ctx, "k", "v"), "an empty Settle": s.Settle(ctx),
