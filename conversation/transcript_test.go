@@ -313,14 +313,14 @@ func brief(key string, card conversation.Card) string {
 
 // standing says who stands where, as the root shows it.
 func standing(c conversation.Root) string {
-	var out string
+	var out strings.Builder
 	for _, o := range c.Known {
-		out += "; " + o.ID + " " + string(o.State)
+		out.WriteString("; " + o.ID + " " + string(o.State))
 	}
 	if c.Taken.ID != "" {
-		out += "; taken by " + c.Taken.ID
+		out.WriteString("; taken by " + c.Taken.ID)
 	}
-	return out
+	return out.String()
 }
 
 func orBrackets(s string) string {

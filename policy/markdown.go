@@ -160,12 +160,14 @@ const hardBreak = "  \n"
 // endsInParagraph reports whether the last line of a text is neither a bullet
 // nor a block.
 func endsInParagraph(t Text) bool {
-	for _, s := range slices.Backward(t) {
+	for i, s := range slices.Backward(t) {
 		switch s.Kind {
 		case Break:
 			return true
-		case Bullet, Block:
+		case Bullet:
 			return false
+		case Block:
+			return i < len(t)-1
 		case Plain, Bold, Code, Linked, Value, Who:
 		}
 	}

@@ -26,15 +26,15 @@ func TestNothingPersonalOrSecretIsShownWhateverFails(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := inside(t, nil)
 				r.g.Break(only(where, f))
-				said := ""
+				var said strings.Builder
 				for _, app := range []string{ledger, byGroup} {
 					e, err := r.App(t.Context(), bot.AppQuery{AppID: app, TenantID: pme}, true)
-					said += fmt.Sprint(err, e.Gaps)
+					said.WriteString(fmt.Sprint(err, e.Gaps))
 				}
-				said += r.log.String()
+				said.WriteString(r.log.String())
 				for _, secret := range []string{"canary", "sandbox.", "Rivera", "Robin", "@", "$select", "%24", "http://", "https://", "v1.0"} {
-					if strings.Contains(said, secret) {
-						t.Errorf("%q, fault %d: shows %q: %s", where, i, secret, said)
+					if strings.Contains(said.String(), secret) {
+						t.Errorf("%q, fault %d: shows %q: %s", where, i, secret, said.String())
 					}
 				}
 			})

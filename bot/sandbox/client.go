@@ -288,7 +288,7 @@ func top(stack []*View) *View {
 
 func initials(name string) string {
 	out := ""
-	for _, word := range strings.Fields(name) {
+	for word := range strings.FieldsSeq(name) {
 		if r := []rune(word); len(out) < 2 {
 			out += string(r[:1])
 		}

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 )
 
@@ -90,9 +91,7 @@ func fill(v View, fields map[string]string) (state, error) {
 	typed := state{}
 	for block, actions := range v.State.Values {
 		typed[block] = map[string]map[string]any{}
-		for action, value := range actions {
-			typed[block][action] = value
-		}
+		maps.Copy(typed[block], actions)
 	}
 	menus := v.Selects()
 	for name, words := range fields {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"slices"
@@ -304,9 +305,7 @@ func (a args) addJSON(body io.Reader) *apiError {
 	if !ok {
 		return refuse("json_not_object")
 	}
-	for k, x := range o {
-		a[k] = x
-	}
+	maps.Copy(a, o)
 	return nil
 }
 

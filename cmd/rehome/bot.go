@@ -108,7 +108,9 @@ const stopWithin = 20 * time.Second
 func (a *assembly) run(ctx context.Context, more ...func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.bot.Run(ctx) })
-	g.Go(func() error { return answerBeside(ctx, a.path, direct{a.store, a.intake}, a.log) })
+	if l := listenBeside(ctx, a.path, a.log); l != nil {
+		g.Go(func() error { return answerBeside(ctx, l, a.path, direct{a.store, a.intake}, a.log) })
+	}
 	if a.slack.AppToken != "" {
 		g.Go(func() error { return a.doors.RunSocket(ctx) })
 	}

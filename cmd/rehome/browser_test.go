@@ -156,19 +156,43 @@ func saysAll(text string, words []string) bool {
 // press presses the button, or picks the option, whose label begins with label.
 func (b browser) press(channel string, m post, label string) {
 	b.t.Helper()
+	action := labelled(m, label)
+	if action == nil {
+		b.t.Fatalf("nothing is labelled %q in %q", label, m.Text)
+	}
+	b.send("action", map[string]any{
+		"container": map[string]any{"type": "message", "channel": channel, "message_ts": m.TS, "thread_ts": m.ThreadTS},
+		"action":    action,
+	})
+}
+
+// choose waits until a message of the thread offers what begins with label, and
+// presses that.
+func (b browser) choose(channel, thread, label string) {
+	b.t.Helper()
+	var in post
+	b.until(fmt.Sprintf("something is labelled %q in %s %s", label, channel, thread), func() bool {
+		for _, in = range b.read(channel, thread) {
+			if labelled(in, label) != nil {
+				return true
+			}
+		}
+		return false
+	})
+	b.press(channel, in, label)
+}
+
+// labelled is the action of the message's first control whose label begins so.
+func labelled(m post, label string) map[string]any {
 	for _, block := range m.Blocks {
 		for _, e := range controls(block) {
 			if action := pressed(e, label); action != nil {
 				action["block_id"] = block["block_id"]
-				b.send("action", map[string]any{
-					"container": map[string]any{"type": "message", "channel": channel, "message_ts": m.TS, "thread_ts": m.ThreadTS},
-					"action":    action,
-				})
-				return
+				return action
 			}
 		}
 	}
-	b.t.Fatalf("nothing is labelled %q in %q", label, m.Text)
+	return nil
 }
 
 func controls(block map[string]any) (out []map[string]any) {

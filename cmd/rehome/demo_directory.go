@@ -14,6 +14,7 @@ import (
 const (
 	pme      = "a0000000-0000-4000-8000-0000000000a2"
 	ame      = "a0000000-0000-4000-8000-0000000000a1" // does not let the bot read people
+	cme      = "a0000000-0000-4000-8000-0000000000b1" // in China's cloud
 	services = "f8cdef31-a31e-4b4a-93e4-5f571e91255a" // where first-party apps are registered
 )
 
@@ -44,7 +45,6 @@ func demoGraph() graph.Config {
 			Groups: []graph.Group{{ID: platformID, DisplayName: "Fabrikam Data Platform", Members: []string{adaID, noorID}}},
 			Applications: []graph.Application{
 				{ID: "40000000-0000-4000-8000-000000000001", AppID: "3f6b2a10-8c4d-4e21-9a7b-5d0e6c1fd001", DisplayName: "Contoso Ledger Sync", Owners: []string{robinID, leftID}},
-				{ID: "40000000-0000-4000-8000-000000000004", AppID: "77e2b1c0-5a3d-4f0e-9b6a-2c8d4e1fd004", DisplayName: "Contoso Billing Export"},
 				{ID: "40000000-0000-4000-8000-000000000006", AppID: "c0ffee00-1d22-4b0f-8f6e-70aa51c3d006", DisplayName: "Fabrikam Warehouse Importer", Owners: []string{platformID},
 					Secrets: []graph.Secret{{ID: "50000000-0000-4000-8000-000000000006", DisplayName: "importer", End: time.Now().AddDate(0, 5, 0)}}},
 				{ID: "40000000-0000-4000-8000-000000000008", AppID: paymentsApp, DisplayName: "Contoso Payments Gateway", Owners: []string{robinID}},
@@ -58,6 +58,12 @@ func demoGraph() graph.Config {
 			Principals: []graph.Principal{
 				{ID: pipelineID, AppID: "60000000-0000-4000-8000-000000000001", DisplayName: "Contoso Deployment Pipeline"},
 				{ID: "20000000-0000-4000-8000-000000000002", AppID: "4a6b2a10-8c4d-4e21-9a7b-5d0e6c1fd002", DisplayName: "Contoso Identity Gateway", Owners: []string{robinID}},
+			},
+		},
+		{
+			ID: cme, Name: "CME",
+			Applications: []graph.Application{
+				{ID: "40000000-0000-4000-8000-000000000004", AppID: "77e2b1c0-5a3d-4f0e-9b6a-2c8d4e1fd004", DisplayName: "Contoso Billing Export"},
 			},
 		},
 		{
@@ -97,6 +103,7 @@ func (d *directoryInABox) lookUp() (*entra.Directory, error) {
 	c, err := entra.ForSandbox(d.url,
 		entra.SandboxTenant{Name: "PME", TenantID: pme, Token: d.graph.Token(pme)},
 		entra.SandboxTenant{Name: "AME", TenantID: ame, Token: d.graph.Token(ame)},
+		entra.SandboxTenant{Name: "CME", TenantID: cme, Cloud: entra.China, Token: d.graph.Token(cme)},
 		entra.SandboxTenant{Name: "Services", TenantID: services, Token: d.graph.Token(services)})
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,6 +47,86 @@ func TestANewcomerReachesTheRightStepsInTheDemo(t *testing.T) {
 		t.Errorf("Ctrl-C ends it with %d: %s", code, r.err.String())
 	}
 	r.expect("^Stopped.$")
+}
+
+// Somebody pastes the curl line that the demo prints: the channel has the alert,
+// its owner, whom the directory names, has it as a direct message, and what is
+// answered there ends in the right steps in both places.
+func TestAnAlertReachesTheChannelAndTheOwnerOfTheApp(t *testing.T) {
+	nothingLeft(t)
+	r, page, store := demoUp(t, nil)
+	curl := r.expect(`^curl -sS (http://\S+/v1/violations) -H 'Authorization: (Bearer \S+)' -H 'Content-Type: (application/json)' -d '(.*)'$`)
+	status, said := postAlert(t, curl[1], curl[2], curl[3], curl[4])
+	if status != http.StatusAccepted || !strings.Contains(said, `"conversations":["RH-7"]`) {
+		t.Fatalf("%d %s", status, said)
+	}
+	root := page.await(triage, "", "RH-7", "Contoso Payments Gateway")
+	dm := page.awaitDM()
+	own := page.await(dm, "", "RH-7", "Contoso Payments Gateway")
+
+	page.choose(dm, own.TS, "3P")
+	page.choose(dm, own.TS, "Option A")
+	for _, in := range []struct{ channel, thread string }{{dm, own.TS}, {triage, root.TS}} {
+		page.await(in.channel, in.thread, "Public, Prod + PME", "Private Issuer")
+	}
+	if status, said := postAlert(t, curl[1], curl[2], curl[3], curl[4]); status != http.StatusAccepted || !strings.Contains(said, `"duplicates":1`) {
+		t.Errorf("the same again: %d %s", status, said)
+	}
+	if status, said := postAlert(t, curl[1], "Bearer "+strings.Repeat("A", 26), curl[3], curl[4]); status != http.StatusUnauthorized {
+		t.Errorf("with another token: %d %s", status, said)
+	}
+
+	_, journal, _ := once(map[string]string{"REHOME_STORE": store}, "show", "RH-7")
+	if !strings.Contains(journal, "looked for owners in owners of the application: 1, to be told") {
+		t.Errorf("it does not say where the owner was found:\n%s", journal)
+	}
+	if code := r.stop(); code != done {
+		t.Errorf("%d: %s", code, r.err.String())
+	}
+}
+
+// postAlert posts a body as curl would.
+func postAlert(t *testing.T, url, authorization, kind, body string) (status int, said string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "POST", url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Close = true
+	req.Header.Set("Authorization", authorization)
+	req.Header.Set("Content-Type", kind)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(answer)
+}
+
+// Each sample shows something else about owners, and where each was looked for
+// is in the journal.
+func TestTheSamplesShowWhereOwnersAreFound(t *testing.T) {
+	_, _, store := demoUp(t, nil)
+	env := map[string]string{"REHOME_STORE": store}
+	drained(t, env)
+	for id, want := range map[string][]string{
+		"RH-1": {"owners of the application: 2: 1 to be told, 1 left", "told U0RIVERA1"},
+		"RH-2": {"owners of the application: 1, is a service principal", "owners of the service principal: 1, mail hidden: needs User.Read.All", "the alert's owner: 1, to be told", "told U0LINDQV3"},
+		"RH-3": {"owners of the application: 2: 1 to be told, 1 not in this workspace", "told U0OKAFOR2"},
+		"RH-4": {"owners of the application: none", "the alert's owner: 1, to be told", "told U0RIVERA1"},
+		"RH-6": {"owners of the application: 1, is a group", "members of an owning group: 2: 1 to be told, 1 not in this workspace", "told U0OKAFOR2"},
+	} {
+		_, journal, _ := once(env, "show", id)
+		for _, words := range want {
+			if !strings.Contains(journal, words) {
+				t.Errorf("%s does not say %q:\n%s", id, words, journal)
+			}
+		}
+	}
 }
 
 // In a channel that the bot is not in, the conversation is a direct message.

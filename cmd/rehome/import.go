@@ -99,9 +99,6 @@ func (d direct) reread(ctx context.Context, hear func(heard) error) error {
 	if err != nil {
 		return err
 	}
-	if err := hear(heard{Kind: "quarantine"}); err != nil {
-		return err
-	}
 	for at := 0; at < len(all); at += batchRecords {
 		kept := all[at:min(at+batchRecords, len(all))]
 		became, err := d.intake.Reread(ctx, kept)
@@ -206,9 +203,9 @@ people are told of it waits until the bot runs.`,
 	return c
 }
 
+// importAll takes the files in, one after the other. Ctrl-C needs no care: each
+// batch is one transaction, and the same file again has no second effect.
 func (p *program) importAll(ctx context.Context, in importInput, files []string) (err error) {
-	ctx, stop := untilSignal(ctx)
-	defer stop()
 	mapping, err := intake.ParseMapping(in.mapping)
 	if err != nil {
 		return wrong("--map: %w", err)

@@ -42,7 +42,7 @@ type tally struct {
 // fileReport is what became of a file.
 type fileReport struct {
 	File    string   `json:"file"`
-	Kind    string   `json:"kind"`
+	Kind    string   `json:"kind,omitempty"`
 	LeftOut []string `json:"leftOut,omitempty"` // columns that nothing was taken from
 	tally
 	Lines  []stretch  `json:"lines"`
@@ -141,7 +141,7 @@ func (r *report) close(f *fileReport) {
 	s := *r.open
 	r.open = nil
 	if r.asJSON {
-		s.Conversations = slices.Concat([]string{}, s.Conversations)
+		s.Conversations = append([]string{}, s.Conversations...) // a list, if an empty one
 		f.Lines = append(f.Lines, s)
 		return
 	}
@@ -163,7 +163,7 @@ var outcomes = []struct {
 	{"updated", "brought up to date", "would bring a conversation up to date", func(b intake.Became) int { return b.Updated }},
 	{"known", "known already", "known already", func(b intake.Became) int { return b.Known }},
 	{"ignored", "nothing to do", "nothing to do", func(b intake.Became) int { return b.Ignored }},
-	{"quarantined", "not understood, kept in quarantine", "not understood", func(b intake.Became) int {
+	{"quarantined", "not understood and kept in quarantine", "not understood", func(b intake.Became) int {
 		if b.Quarantined {
 			return 1
 		}
@@ -248,7 +248,11 @@ func (r *report) summary(f *fileReport) {
 	if len(parts) == 0 {
 		parts = append(parts, "nothing to take in")
 	}
-	fmt.Fprintf(r.p.out, "%s: %s (%s): %s\n", f.File, count(f.Records, "record"), f.Kind, strings.Join(parts, ", "))
+	kind := ""
+	if f.Kind != "" {
+		kind = " (" + f.Kind + ")"
+	}
+	fmt.Fprintf(r.p.out, "%s: %s%s: %s\n", f.File, count(f.Records, "record"), kind, strings.Join(parts, ", "))
 	if len(f.LeftOut) > 0 {
 		fmt.Fprintf(r.p.out, "%s: nothing was taken from the columns %s; --map says what a column is\n", f.File, oneLine(strings.Join(f.LeftOut, ", ")))
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -24,6 +25,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       *update,
+		Deadline:            time.Now().Add(90 * time.Second), // whatever waits for ever is killed by then
 		Setup: func(e *testscript.Env) error {
 			// A port somebody else has, and a store somebody else holds.
 			l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,7 +29,7 @@ func slackSide(t *testing.T, socket bool) (*sandbox.Workspace, string) {
 	t.Helper()
 	w, err := sandbox.New(sandbox.Config{
 		Strict:   true,
-		Users:    []sandbox.User{{ID: rivera, Name: "rivera", RealName: "Robin Rivera"}},
+		Users:    []sandbox.User{{ID: rivera, Name: "rivera", RealName: "Robin Rivera", Email: "rivera@contoso.example"}},
 		Channels: []sandbox.Channel{{ID: triage, Name: "triage", BotMember: true}},
 		App: sandbox.App{
 			Name: "rehome", BotToken: botToken, AppToken: appToken, SigningSecret: signing, SocketMode: socket,
@@ -139,6 +140,62 @@ func TestServeWorksAViolationThroughEitherDoor(t *testing.T) {
 				t.Errorf("the log says: %s", log)
 			}
 		})
+	}
+}
+
+// An alert that serve takes in opens a conversation in the channel that the
+// rules say, and its owner, whom the alert names by mail, has it as a direct
+// message. A token that is being replaced still works.
+func TestServeTakesAlertsIn(t *testing.T) {
+	nothingLeft(t)
+	w, api := slackSide(t, true)
+	dir := shortDir(t)
+	config := filepath.Join(dir, "rehome.yaml")
+	if err := os.WriteFile(config, []byte("routes:\n  - {cloud: Fairfax, channel: "+triage+"}\ntelling: {gather: 1ms, quiet: {off: true}}\nsecurityChannel: C0ELSEWHERE\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, url := serveUp(t, map[string]string{"SLACK_BOT_TOKEN": botToken, "SLACK_APP_TOKEN": appToken, "SLACK_API_URL": api, "REHOME_CONFIG": config,
+		"REHOME_STORE": "bolt:" + filepath.Join(dir, "s.db"), "REHOME_INTAKE_TOKEN": "old-canary new-canary"})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	connected(ctx, t, w, url)
+
+	const alert = `{"id": "X-1", "source": {"system": "other"}, "title": "AAD Entra Apps cloud mismatches with Cert Cloud", "owner": {"email": "rivera@contoso.example"}, "app": {"cloud": "Fairfax", "displayName": "Contoso Relay"}}`
+	for i, token := range []string{"old-canary", "new-canary"} {
+		status, said := postAlert(t, url+"/v1/violations", "Bearer "+token, "application/json", alert)
+		if want := fmt.Sprintf(`"accepted":%d,"duplicates":%d`, 1-i, i); status != http.StatusAccepted || !strings.Contains(said, want) {
+			t.Errorf("with the token %d: %d %s", i+1, status, said)
+		}
+	}
+	if status, said := postAlert(t, url+"/v1/violations", "Bearer canary", "application/json", alert); status != http.StatusUnauthorized {
+		t.Errorf("with no token of ours: %d %s", status, said)
+	}
+	awaitText(ctx, t, w, "", "RH-1")
+	if err := w.Await(ctx, func() bool {
+		return slices.ContainsFunc(w.Messages(w.DM(rivera)), func(m sandbox.Message) bool { return strings.Contains(m.Text, "RH-1") })
+	}); err != nil {
+		t.Errorf("the owner is not told: %v; %s", err, r.err.String())
+	}
+	if code, said := get(t, url+"/readyz"); code != http.StatusOK {
+		t.Errorf("readyz: %d %s", code, said)
+	}
+	if code := r.stop(); code != done {
+		t.Errorf("it stops with %d", code)
+	}
+	log := r.err.String()
+	if strings.Contains(log, "canary") || strings.Count(log, "owners come from the alert alone") != 1 {
+		t.Errorf("the log says: %s", log)
+	}
+}
+
+// Without a token nobody may send, and is told to come again rather than lose
+// the alert.
+func TestServeWithoutATokenTakesNoAlerts(t *testing.T) {
+	_, api := slackSide(t, false)
+	_, url := serveUp(t, map[string]string{"SLACK_BOT_TOKEN": botToken, "SLACK_SIGNING_SECRET": signing, "SLACK_API_URL": api,
+		"REHOME_STORE": "bolt:" + filepath.Join(shortDir(t), "s.db")})
+	if status, said := postAlert(t, url+"/v1/violations", "Bearer x", "application/json", "{}"); status != http.StatusServiceUnavailable || !strings.Contains(said, "REHOME_INTAKE_TOKEN") {
+		t.Errorf("%d %s", status, said)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"regexp"
@@ -190,9 +191,7 @@ func checkTenants(given map[string]tenantEntry, place func(id string) string) (m
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s%s", place(id), strings.TrimPrefix(err.Error(), "line 1: ")))
 		}
-		for id, entry := range checked {
-			out[id] = entry
-		}
+		maps.Copy(out, checked)
 	}
 	return out, errors.Join(errs...)
 }

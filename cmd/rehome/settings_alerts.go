@@ -48,11 +48,13 @@ type ownerSettings struct {
 
 // tellingSettings say when people are told, and how much at once.
 type tellingSettings struct {
-	Gather time.Duration `yaml:"gather"`
-	Alone  int           `yaml:"alone"`
-	Urgent time.Duration `yaml:"urgent"`
-	Digest int           `yaml:"digest"`
-	Quiet  bot.Quiet     `yaml:"quiet"`
+	Gather string    `yaml:"gather"`
+	Alone  int       `yaml:"alone"`
+	Urgent string    `yaml:"urgent"`
+	Digest int       `yaml:"digest"`
+	Quiet  bot.Quiet `yaml:"quiet"`
+
+	gather, urgent time.Duration // what the words mean
 }
 
 // directoryEntry is one Entra tenant in one cloud, and how the bot signs in.
@@ -133,13 +135,22 @@ func (s *settings) checkAlerts() error {
 var userForm = regexp.MustCompile(`^[UW][A-Z0-9]{6,20}$`)
 
 func (t *tellingSettings) check() error {
+	for _, d := range []struct {
+		name, words string
+		into        *time.Duration
+		most        time.Duration
+	}{
+		{"telling.gather", t.Gather, &t.gather, time.Hour},
+		{"telling.urgent", t.Urgent, &t.urgent, 90 * 24 * time.Hour},
+	} {
+		var err error
+		if *d.into, err = time.ParseDuration(cmp.Or(d.words, "0s")); err != nil || *d.into < 0 || *d.into > d.most {
+			return bad(d.name, "%q is not a length of time up to %s; write it as 10s, 5m or 48h", d.words, d.most)
+		}
+	}
 	switch {
-	case t.Gather < 0 || t.Gather > time.Hour:
-		return bad("telling.gather", "is %s; write how long alerts for one person are gathered, up to 1h", t.Gather)
 	case t.Alone < 0:
 		return bad("telling.alone", "is %d; write up to how many alerts at once are direct messages of their own", t.Alone)
-	case t.Urgent < 0:
-		return bad("telling.urgent", "is %s; write how close a due date must be for quiet hours not to count, such as 48h", t.Urgent)
 	case t.Digest < 0 || t.Digest > 23:
 		return bad("telling.digest", "is %d; write the hour of the day, 0 to 23", t.Digest)
 	case t.Quiet.From < 0 || t.Quiet.From > 23 || t.Quiet.To < 0 || t.Quiet.To > 23:
@@ -149,7 +160,7 @@ func (t *tellingSettings) check() error {
 }
 
 func (t *tellingSettings) manners() bot.Manners {
-	return bot.Manners{Window: t.Gather, Alone: t.Alone, Quiet: t.Quiet, Urgent: t.Urgent, Digest: t.Digest}
+	return bot.Manners{Window: t.gather, Alone: t.Alone, Quiet: t.Quiet, Urgent: t.urgent, Digest: t.Digest}
 }
 
 // ownership is what ownerSettings say, as the bot looks it up.

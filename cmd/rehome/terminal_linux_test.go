@@ -18,6 +18,7 @@ type screen struct {
 	mu   sync.Mutex
 	text strings.Builder
 	more chan struct{}
+	errs lockedBuffer // standard error of a program that is started at it
 }
 
 // openTerminal returns a terminal for the program and its far side.
@@ -45,12 +46,19 @@ func openTerminal(t *testing.T) (*screen, *os.File) {
 	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	check(err)
 	s := &screen{t: t, far: far, more: make(chan struct{}, 1)}
-	var reading sync.WaitGroup
-	reading.Go(s.read)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.read()
+	}()
 	t.Cleanup(func() {
 		_ = far.Close() // which ends every read of the terminal, too
-		reading.Wait()
 		_ = tty.Close()
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Error("the far side of the terminal is still read")
+		}
 	})
 	return s, tty
 }

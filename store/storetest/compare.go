@@ -123,7 +123,7 @@ func anyBatch(r *rand.Rand, now time.Time) store.Batch {
 		b.Inputs = append(b.Inputs, anyInput(r, now))
 	}
 	for i := range r.Intn(3) {
-		b.Quarantine = append(b.Quarantine, store.Quarantined{At: now, Source: "http", Why: "no title", Body: []byte(fmt.Sprint("{", i))})
+		b.Quarantine = append(b.Quarantine, store.Quarantined{At: now, Source: "http", Why: "no title", Body: fmt.Append(nil, "{", i)})
 		b.Release = append(b.Release, uint64(r.Intn(20)))
 	}
 	return b

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -175,9 +176,7 @@ func collect(s *openapi3.SchemaRef, into map[string]*openapi3.SchemaRef) {
 	if s == nil || s.Value == nil {
 		return
 	}
-	for name, p := range s.Value.Properties {
-		into[name] = p
-	}
+	maps.Copy(into, s.Value.Properties)
 	for _, part := range s.Value.AllOf {
 		collect(part, into)
 	}
