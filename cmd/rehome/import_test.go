@@ -48,7 +48,7 @@ func TestAFileGoesToTheBotThatHoldsTheStore(t *testing.T) {
 	if err := os.WriteFile(nothing, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r, _, at := demoUp(t, nil, "--alerts", nothing, "--store", "bolt:"+filepath.Join(shortDir(t), "d.db"))
+	r, _, at := demoUp(t, nil, "--alerts", nothing)
 	env := map[string]string{"REHOME_STORE": at}
 	code, got, errs := once(env, "import", file)
 	if code != done || got != want {
