@@ -146,13 +146,15 @@ func (s *search) principalOwners(ctx context.Context, e AppEntry) error {
 	return s.directory(ctx, e, "owners of the service principal", "owner of the service principal", e.PrincipalOwners)
 }
 
+const membersOfGroups = "members of an owning group"
+
 func (s *search) groups(ctx context.Context, e AppEntry) error {
 	for _, list := range [][]OwnerEntry{e.Owners, e.PrincipalOwners} {
 		for _, o := range list {
 			if o.Kind != GroupOwner {
 				continue
 			}
-			if err := s.directory(ctx, e, "members of an owning group", "member of a group that owns the app", o.Members); err != nil {
+			if err := s.directory(ctx, e, membersOfGroups, "member of a group that owns the app", o.Members); err != nil {
 				return err
 			}
 		}
@@ -166,7 +168,8 @@ func (s *search) directory(ctx context.Context, e AppEntry, where, via string, l
 		return nil // it was not read, which has been said
 	}
 	for _, g := range e.Gaps {
-		if g.What == where {
+		// A group's members are named with the group.
+		if g.What == where || where == membersOfGroups && strings.HasPrefix(g.What, "members of the owning group") {
 			s.hop(where, gapText(g))
 			return nil
 		}

@@ -3,6 +3,7 @@ package bot
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -157,8 +158,13 @@ func (b *Bot) gather(ctx context.Context, d store.Delivery, to conversation.Pers
 	var urgent bool
 	for _, w := range waiting {
 		c, err := b.Store.Get(ctx, w.Conversation)
-		if err != nil {
-			return nil, err
+		switch {
+		case ctx.Err() != nil, errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrUncertain):
+			return nil, cmp.Or(err, ctx.Err())
+		case err != nil:
+			b.Log.Error("a conversation cannot be read; nobody is told of it", "conversation", w.Conversation, "err", err)
+			done = append(done, store.Settled{Delivery: w, Outcome: store.Outcome{Abandoned: true, Error: "unreadable"}})
+			continue
 		}
 		if c.Status == conversation.Closed || !c.ToBeTold(to) {
 			done = append(done, store.Settled{Delivery: w})
@@ -178,7 +184,12 @@ func (b *Bot) gather(ctx context.Context, d store.Delivery, to conversation.Pers
 	digest := len(fresh) > b.Manners.Alone
 	if digest {
 		slices.SortStableFunc(list, soonest)
+		dm := Message{Channel: to.ID}
+		if err := b.turn(ctx, dm); err != nil {
+			return nil, err
+		}
 		if err := b.People.Digest(ctx, to, list); err != nil {
+			b.correct(dm, err)
 			o := b.failed(d, nil, err)
 			if !o.Abandoned {
 				return append(done, store.Settled{Delivery: d, Outcome: o}), nil
@@ -205,8 +216,13 @@ func (b *Bot) tellAt(ctx context.Context, d store.Delivery, to conversation.Pers
 		return at
 	}
 	var zone *time.Location
-	if p, err := b.People.Person(ctx, Identity{ID: to.ID}); err == nil {
+	p, err := b.People.Person(ctx, Identity{ID: to.ID})
+	var f *Failure
+	switch {
+	case err == nil:
 		zone = p.Zone
+	case !errors.As(err, &f) || f.Kind != Never:
+		return now.Add(time.Minute) // when they may be told is not known now
 	}
 	if zone == nil {
 		zone = time.UTC

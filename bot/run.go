@@ -194,8 +194,11 @@ func (b *Bot) carryOut(ctx context.Context, d store.Delivery) (settled []store.S
 	case conversation.Tell:
 		o = b.tell(ctx, c, d, e)
 	case conversation.Report:
-		o = b.report(ctx, d, e)
+		o = b.report(ctx, c, d, e)
 	case conversation.Lookup:
+		if b.People == nil {
+			return []store.Settled{{Delivery: d}}, nil // nobody can be told anyway
+		}
 		if o, err = b.lookup(ctx, c, d); err != nil {
 			return nil, err
 		}
@@ -322,9 +325,12 @@ func (b *Bot) tell(ctx context.Context, c conversation.Conversation, d store.Del
 }
 
 // report tells the security channel.
-func (b *Bot) report(ctx context.Context, d store.Delivery, e conversation.Report) store.Outcome {
+func (b *Bot) report(ctx context.Context, c conversation.Conversation, d store.Delivery, e conversation.Report) store.Outcome {
 	if b.SecurityChannel == "" || b.People == nil {
 		return store.Outcome{} // the journal has it
+	}
+	if len(c.Threads) > 0 && c.Threads[0].Channel == b.SecurityChannel {
+		return store.Outcome{} // the root there says it already
 	}
 	if err := b.turn(ctx, Message{Channel: b.SecurityChannel}); err != nil {
 		return store.Outcome{RetryAt: b.Now(), Error: "stopping"}

@@ -19,6 +19,10 @@ func (t *turn) found(e Found) {
 	for _, h := range e.Hops {
 		t.record(Person{}, "looked for owners in "+h.Where+": "+h.Result)
 	}
+	if t.c.By.ID == "" && t.policy.Decide(c.Facts, t.now).Outcome == policy.OutOfScope {
+		t.decide(Person{}) // a feed's finding that is none of ours is nobody's to be told
+		return
+	}
 	var anybody bool
 	for _, o := range e.Owners {
 		anybody = t.addOwner(o) || anybody
@@ -167,12 +171,24 @@ func (t *turn) took(e Took) {
 		t.tell(e.By, e.In, text(who(t.c.Taken), plain(" took it before you. Nothing changed; they, or you, can hand it over.")))
 		return
 	}
+	before := t.c.Taken
 	t.c.Taken = e.To
 	if e.To == e.By {
 		t.record(e.By, "takes it")
 		return
 	}
 	t.record(e.By, "hands it to "+e.To.ID)
+	if before.ID != "" && before != e.By {
+		t.tell(before, t.c.threadOf(before), text(who(e.By), plain(" handed "+t.c.ID+" on to "), who(e.To), plain(".")))
+	}
+	t.setOwner(e.To, func(o *Owner) {
+		if o.State == NotTheirs {
+			o.State = ToldAlone // they are asked to work on it, whoever owns it
+		}
+	})
+	if in := t.c.threadOf(e.To); in >= 0 {
+		t.tell(e.To, in, text(who(e.By), plain(" handed "+t.c.ID+" to you. What it waits for is in this thread.")))
+	}
 	t.addOwner(Owner{Person: e.To, Via: "it was handed to them"})
 }
 
@@ -205,6 +221,11 @@ func (c Conversation) ToBeTold(p Person) bool { return c.owner(p).State == ToBeT
 func (t *turn) seen(e Seen) {
 	c := &t.c
 	v := e.Violation
+	if old := c.Violation.Observed; !v.Observed.IsZero() && v.Observed.Before(old) {
+		t.record(Person{}, "older news from the feed, "+v.Status+", is left aside")
+		return
+	}
+	elsewhere := v.App.AppID != c.Violation.App.AppID || v.Owner != c.Violation.Owner || v.Assignee != c.Violation.Assignee || v.Service != c.Violation.Service
 	over := v.Status == "resolved" || v.Status == "dismissed" || v.Status == "exempted"
 	v.ID, v.Source.System = orElse(v.ID, c.Violation.ID), orElse(v.Source.System, c.Violation.Source.System)
 	c.Violation = v
@@ -214,6 +235,14 @@ func (t *turn) seen(e Seen) {
 			c.Facts = c.Facts.Without(f.Name, f.From)
 		case policy.FromAnswer, policy.FromDirectory:
 		}
+	}
+	if elsewhere {
+		// What was found out was about another app, or another word on its owner.
+		for _, f := range slices.Clone(c.Facts) {
+			c.Facts = c.Facts.Without(f.Name, policy.FromDirectory)
+		}
+		c.Owners = slices.DeleteFunc(slices.Clone(c.Owners), func(o Owner) bool { return o.State == ToBeTold })
+		t.effect(Lookup{})
 	}
 	c.Facts = c.Facts.With(e.Facts...)
 	switch {
@@ -229,6 +258,11 @@ func (t *turn) seen(e Seen) {
 	case c.Status == Closed:
 		c.Status, c.Over = Asking, ""
 		t.record(Person{}, "found again, so it is open again")
+		for _, o := range c.Owners {
+			if o.State == ToBeTold {
+				t.effect(Gather{To: o.Person}) // it was closed before they were told
+			}
+		}
 		t.note(policy.Say("This was closed and is found again, so it is open again. What was answered still holds."))
 		t.resume()
 	default:
