@@ -9,13 +9,14 @@ import (
 // Slack's published limits, kept a little under so that none is met in steady
 // state (https://docs.slack.dev/apis/web-api/rate-limits): about one
 // message a second in a channel with short bursts, several hundred messages a
-// minute in a workspace, 50 edits a minute (tier 3), 100 answers to one person
-// a minute (tier 4).
+// minute in a workspace (we keep to 300), 50 edits a minute (tier 3), 100 answers
+// to one person a minute (tier 4). Slack counts over a sliding minute, so a
+// burst and a minute's rate together stay under each.
 var (
 	postsInChannel = limit{every: time.Second, burst: 3}
-	postsInAll     = limit{every: 200 * time.Millisecond, burst: 50}
-	edits          = limit{every: 1250 * time.Millisecond, burst: 2}
-	tells          = limit{every: 650 * time.Millisecond, burst: 10}
+	postsInAll     = limit{every: 240 * time.Millisecond, burst: 50}
+	edits          = limit{every: 1500 * time.Millisecond, burst: 10}
+	tells          = limit{every: 650 * time.Millisecond, burst: 8}
 )
 
 // A limit lets burst through at once and one more each every.

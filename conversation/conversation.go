@@ -74,7 +74,7 @@ type Person struct {
 type Status string
 
 const (
-	LookingUp Status = "looking" // nothing is asked before the directory has answered
+	LookingUp Status = "looking" // nothing is asked or said before the directory has answered
 	Asking    Status = "asking"  // one question is open
 	Advised   Status = "advised" // steps were given
 	Ended     Status = "ended"   // redirected, refused, no policy row, out of scope: the reply says what to do

@@ -400,16 +400,16 @@ func (t *turn) decide(by Person) {
 	if t.changing() > 0 || t.c.Status == Closed {
 		return // somebody is about to change an answer, or it is over: nothing new is asked
 	}
+	if t.c.Looking && len(t.c.Asked)+len(t.c.Replies) == 0 {
+		t.c.Status = LookingUp // the directory may know more: nothing is asked or said before it answered
+		return
+	}
 	d := t.policy.Decide(t.c.Facts, t.now)
 	for t.letFall(d) {
 		d = t.policy.Decide(t.c.Facts, t.now)
 	}
 	switch d.Outcome {
 	case policy.Ask, policy.Conflict:
-		if t.c.Looking && len(t.c.Asked) == 0 {
-			t.c.Status = LookingUp // the directory may know: nobody is asked before it answered
-			return
-		}
 		t.supersede(by)
 		t.ask(d)
 		t.c.Status = Asking

@@ -159,7 +159,7 @@ func (c *course) askTitle() bool {
 	n := Need{
 		Fact:   Violated,
 		Prompt: "Which violation is it?",
-		Why:    "The title decides which guide applies, and none was given. Choose it as the alert shows it." + c.known(),
+		Why:    "The title decides which guide applies, and none was given. Choose it as the alert shows it.",
 	}
 	for _, t := range c.p.titles.rows {
 		if t.Offered {
@@ -194,13 +194,14 @@ func (c *course) redirectTitle(row Title) bool {
 // assist-sg-update does, or the certificate can be moved, which we do.
 func (c *course) side() bool {
 	c.d.Scenario = SGMismatch
+	c.settleFirstParty()
 	side, from, ok := c.option(sideOf)
 	switch {
 	case !ok:
 		return c.ask(Ask, Need{
 			Fact:   Option,
 			Prompt: "Update the security group, or move the certificate?",
-			Why:    "The certificate and the app's security group are in two tenants, and either can be brought to the other." + c.known(),
+			Why:    "The certificate and the app's security group are in two tenants, and either can be brought to the other." + c.known(CertTenant, SGOwner),
 			Choices: []Choice{
 				{Value: "move-cert", Label: "Move the certificate", Hint: "The group's owner is right, the certificate is in the wrong tenant"},
 				{Value: "update-sg", Label: "Update the security group", Hint: "The certificate is right; assist-sg-update corrects the group"},
@@ -217,6 +218,34 @@ func (c *course) side() bool {
 	c.because("The certificate is to be moved (%s), which is option A of a 1P tenant mismatch.", sourceWords[from])
 	c.d.Scenario, c.d.Option, c.hand = TenantMismatch, "A", true
 	return true
+}
+
+// settleFirstParty leaves aside whoever says 3P. Only a 1P app has a security
+// group to mismatch, so the violation itself settles the party; a word against
+// it is heard, and means that the violation is another.
+func (c *course) settleFirstParty() {
+	first := Fact{Name: PartyFact, Value: string(FirstParty), From: FromInference, Why: "a security group mismatch is one of a 1P app"}
+	var others []Fact
+	rest := make(Facts, 0, len(c.f)+1)
+	for _, claim := range c.f {
+		if claim.Name == PartyFact && claim.Value != first.Value {
+			others = append(others, claim)
+		} else {
+			rest = append(rest, claim)
+		}
+	}
+	if _, said := rest.Get(PartyFact); !said {
+		rest = append(rest, first)
+	}
+	c.f = rest
+	said, _ := rest.Get(PartyFact)
+	for _, other := range others {
+		c.warning(Text{
+			{Kind: Plain, Text: "Two sources differ on the party: "}, {Kind: Value, Text: said.Value + " (" + said.how() + ")"},
+			{Kind: Plain, Text: " and "}, {Kind: Value, Text: other.Value + " (" + other.how() + ")"},
+			{Kind: Plain, Text: ". A security group mismatch is one of a 1P app, so I go by the first; if the app is 3P, change the violation."},
+		})
+	}
 }
 
 // sideOf reads an option as a side of a security group mismatch. 1 and 2 are
@@ -333,7 +362,7 @@ func (c *course) party() (Party, bool) {
 	return "", c.ask(Ask, Need{
 		Fact:   PartyFact,
 		Prompt: "Is this a first-party (1P) or a third-party (3P) app?",
-		Why:    why + c.known(),
+		Why:    why,
 		Choices: []Choice{
 			{Value: string(FirstParty), Label: "1P: first-party", Hint: "A Microsoft service, registered as a first-party app"},
 			{Value: string(ThirdParty), Label: "3P: third-party", Hint: "Any other app registration, those of internal teams too"},
@@ -356,7 +385,7 @@ func (c *course) thirdPartyRow() bool {
 		return c.ask(Ask, Need{
 			Fact:    AppTenant,
 			Prompt:  "Which tenant is the app registered in?",
-			Why:     "The 3P table is looked up by the app's tenant." + c.known(),
+			Why:     "The 3P table is looked up by the app's tenant." + c.known(AppCloud),
 			Choices: c.tenantChoices(c.p.tables.tenants),
 		})
 	}
@@ -413,7 +442,7 @@ func (c *course) firstPartyRow() bool {
 		return c.ask(Ask, Need{
 			Fact:    SGOwner,
 			Prompt:  "Which tenant owns the app's security group?",
-			Why:     "The 1P table is looked up by the SG owner's tenant and the app's cloud." + c.known(),
+			Why:     "The 1P table is looked up by the SG owner's tenant and the app's cloud." + c.known(AppCloud),
 			Choices: c.tenantChoices(c.p.tables.owners),
 		})
 	}
@@ -422,7 +451,7 @@ func (c *course) firstPartyRow() bool {
 	}
 	clouds := c.p.tables.cloudsOf(owner.Value)
 	if len(clouds) == 0 {
-		return c.noFirstPartyRow(owner.Value, "", clouds)
+		return c.noFirstPartyRow(owner.Value, Cloud(c.f.Value(AppCloud)), clouds)
 	}
 	cloud, ok := c.cloud(owner.Value, clouds)
 	if !ok {
@@ -445,6 +474,9 @@ func (c *course) firstPartyRow() bool {
 // in dispute.
 func (c *course) cloud(owner string, clouds []Cloud) (Cloud, bool) {
 	if cloud, ok := c.f.Get(AppCloud); ok {
+		if vault, known := c.f.Get(CertCloud); known && cloud.From == FromHandoff && vault.Value != cloud.Value {
+			return "", c.confirmCloud(owner, clouds, cloud, vault)
+		}
 		c.because("The app's cloud is %s (%s).", cloud.Value, cloud.how())
 		return Cloud(cloud.Value), true
 	}
@@ -468,21 +500,44 @@ func (c *course) cloud(owner string, clouds []Cloud) (Cloud, bool) {
 	n := Need{
 		Fact:   AppCloud,
 		Prompt: "Which cloud does the app run in?",
-		Why:    "The 1P table is looked up by the SG owner's tenant and the app's cloud. The vault's cloud does not say which it is." + why + c.known(),
+		Why:    "The 1P table is looked up by the SG owner's tenant and the app's cloud. The vault's cloud does not say which it is." + why,
 	}
+	n.Choices = cloudChoices(owner, clouds, suggested)
+	return "", c.ask(Ask, n)
+}
+
+// cloudChoices offers every cloud, and says where an owner has no row.
+func cloudChoices(owner string, clouds []Cloud, suggested Cloud) []Choice {
+	var out []Choice
 	for _, cloud := range []Cloud{Public, Mooncake, Fairfax} {
 		choice := Choice{Value: string(cloud), Label: string(cloud), Suggested: cloud == suggested}
 		if !slices.Contains(clouds, cloud) {
 			choice.Hint = "SG owner " + owner + " has no policy row here"
 		}
-		n.Choices = append(n.Choices, choice)
+		out = append(out, choice)
 	}
-	n.Choices = suggestedFirst(n.Choices)
-	return "", c.ask(Ask, n)
+	return suggestedFirst(out)
+}
+
+// confirmCloud asks about a cloud that was handed over. A hand-over says
+// "cloud" and not whose; where the vault is in another one, it may have meant
+// the vault's or the app's, and the row depends on it.
+func (c *course) confirmCloud(owner string, clouds []Cloud, handed, vault Fact) bool {
+	c.because("The cloud that was handed over is %s (%s), and the certificate is in %s (%s).", handed.Value, handed.how(), vault.Value, vault.how())
+	c.d.Need = &Need{
+		Fact:    AppCloud,
+		Prompt:  "Which cloud does the app run in?",
+		Why:     fmt.Sprintf("The hand-over says %s without saying whose cloud that is, and the vault is in %s. The row depends on the app's.", handed.Value, vault.Value),
+		Choices: cloudChoices(owner, clouds, Cloud(handed.Value)),
+	}
+	return c.end(Conflict, Say(fmt.Sprintf("The cloud that was handed over is %s, but the certificate's vault is in %s. Which cloud does the app run in?", handed.Value, vault.Value)))
 }
 
 func (c *course) invalidOwner(owner string) bool {
 	c.d.Redirect = assistSG
+	if c.hand { // it stays what it was: nothing is moved
+		c.d.Scenario, c.d.Option = SGMismatch, ""
+	}
 	c.because("%s is not a valid SG owner, so there is no tenant to move the certificate to yet.", owner)
 	return c.end(Redirect, Text{
 		{Kind: Plain, Text: "The security group's owner is " + owner + ", which is an invalid SG owner: no policy row can say where the certificate belongs. Correct the group first with "},
@@ -503,17 +558,22 @@ func (c *course) noFirstPartyRow(owner string, cloud Cloud, clouds []Cloud) bool
 	default:
 		next = " The table has the owners " + allOf(c.p.tables.owners) + "."
 	}
-	c.because("The 1P table has no row for SG owner %s in %s.", owner, orUnknown(string(cloud)))
+	if cloud == "" {
+		c.because("The 1P table has no row for SG owner %s in any cloud.", owner)
+	} else {
+		c.because("The 1P table has no row for SG owner %s in %s.", owner, cloud)
+	}
 	t = append(t, Span{Kind: Plain, Text: "." + next + " Another row is no substitute: check the owner and the cloud, and if both are right, ask " + c.p.owner + " for a row."})
 	return c.end(NoPolicyRow, t)
 }
 
 // askOption asks for the way out, once everything it could need is known.
 func (c *course) askOption(party Party, why string) bool {
-	n := Need{Fact: Option, Prompt: "Which way out?", Why: why + c.known()}
+	n := Need{Fact: Option, Prompt: "Which way out?", Why: why + c.known(CertTenant, CertCloud, AppCloud)}
+	v := c.values(FixPath{Scenario: c.d.Scenario, Party: party, Row: c.d.Row})
 	for _, option := range []string{"A", "B", "1", "2", "3"} {
 		if b := c.p.playbook(c.d.Scenario, party, option); b != nil {
-			n.Choices = append(n.Choices, Choice{Value: option, Label: b.label, Hint: b.hint, Suggested: b.suggested})
+			n.Choices = append(n.Choices, Choice{Value: option, Label: b.label, Hint: b.hint.line(v), Suggested: b.suggested})
 		}
 	}
 	n.Choices = suggestedFirst(n.Choices)
@@ -530,7 +590,7 @@ func (c *course) crossCloud() bool {
 		return c.ask(Ask, Need{
 			Fact:   Plane,
 			Prompt: "What crosses the clouds: a data flow, or control plane operations?",
-			Why:    "Cross-cloud sign-in is approved for data-flow scenarios only." + c.known(),
+			Why:    "Cross-cloud sign-in is approved for data-flow scenarios only." + c.known(CertCloud, AppCloud),
 			Choices: []Choice{
 				{Value: "data-flow", Label: "Data flow", Hint: "Data moves between clouds, e.g. replication"},
 				{Value: "control-plane", Label: "Control plane", Hint: "Resources in one cloud are managed from another"},
@@ -552,21 +612,33 @@ func (c *course) crossCloud() bool {
 
 // rowIfKnown finds the row for a playbook that can do without: replacing a
 // secret or an expiring certificate needs no move, but where the tables know
-// the tenant, their issuer is the one to use.
+// the tenant, their issuer is the one to use. Where they know and have no row,
+// warnNoRow says why.
 func (c *course) rowIfKnown() *Row {
-	var row Row
-	outcome := NoPolicyRow
-	switch Party(c.f.Value(PartyFact)) {
-	case ThirdParty:
-		row, outcome = c.p.Lookup(ThirdParty, c.f.Value(AppTenant), Cloud(c.f.Value(AppCloud)))
-	case FirstParty:
-		row, outcome = c.p.Lookup(FirstParty, c.f.Value(SGOwner), Cloud(c.f.Value(AppCloud)))
-	}
+	row, outcome := c.lookup(Party(c.f.Value(PartyFact)))
 	if outcome != Steps {
 		return nil
 	}
+	if row.Table == FirstParty && c.f.Value(AppCloud) == "" {
+		c.because("The app's cloud is %s: SG owner %s has a 1P row for %s only.", row.Cloud, c.f.Value(SGOwner), row.Cloud)
+	}
 	c.because("A policy row is known (%s), so its issuer applies: %s.", row.File, row.AsWritten)
 	return &row
+}
+
+// lookup answers for what is known, without asking; Ask where too little is.
+func (c *course) lookup(party Party) (Row, Outcome) {
+	tenant := c.f.Value(SGOwner)
+	if party == ThirdParty {
+		tenant = c.f.Value(AppTenant)
+	}
+	if _, invalid := c.p.invalidSGOwner(tenant); invalid && party == FirstParty {
+		return Row{}, Redirect
+	}
+	if party == "" || tenant == "" {
+		return Row{}, Ask
+	}
+	return c.p.Lookup(party, tenant, Cloud(c.f.Value(AppCloud)))
 }
 
 func (c *course) fill() {
@@ -607,18 +679,19 @@ func (c *course) tenantChoices(names []string) []Choice {
 	return out
 }
 
-// known says in one sentence what is known of the facts that decide.
-func (c *course) known() string {
+// known says in one sentence what is known of the facts that bear on a
+// question. Where each of them comes from in full is said with the facts.
+func (c *course) known(names ...FactName) string {
 	var parts []string
-	for _, name := range []FactName{PartyFact, AppTenant, SGOwner, AppCloud, CertCloud, CertTenant} {
+	for _, name := range names {
 		if f, ok := c.f.Get(name); ok {
-			parts = append(parts, fmt.Sprintf("%s %s (%s)", name.Words(), f.Value, f.how()))
+			parts = append(parts, fmt.Sprintf("%s %s (%s)", name.Words(), f.Value, sourceWords[f.From]))
 		}
 	}
 	if len(parts) == 0 {
 		return ""
 	}
-	return " Known so far: " + strings.Join(parts, "; ") + "."
+	return " Known: " + strings.Join(parts, "; ") + "."
 }
 
 func suggestedFirst(choices []Choice) []Choice {
@@ -644,11 +717,4 @@ func allOf[S ~string](words []S) string {
 		return strings.Join(plain, "")
 	}
 	return strings.Join(plain[:len(plain)-1], ", ") + " and " + plain[len(plain)-1]
-}
-
-func orUnknown(s string) string {
-	if s == "" {
-		return "an unknown cloud"
-	}
-	return s
 }

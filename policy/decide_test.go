@@ -40,7 +40,24 @@ func TestWhatIsAskedAndWhatIsNot(t *testing.T) {
 		{"S2 1P: the cloud is asked even when there is one", answered("violation", titleCloud, "party", "1P", "sg_owner_tenant", "GME"), Ask, AppCloud, "cloud-mismatch//", nil},
 		{"1P owned by Corp", answered("violation", titleTenant, "party", "1P", "sg_owner_tenant", "corp"), Redirect, "", "tenant-mismatch//assist-sg-update", []string{"invalid SG owner"}},
 		{"1P owned by Microsoft, S2", answered("violation", titleCloud, "party", "1P", "sg_owner_tenant", "Microsoft"), Redirect, "", "cloud-mismatch//assist-sg-update", nil},
-		{"1P owned by Unknown, moving", answered("violation", titleSG, "option", "move-cert", "sg_owner_tenant", "Unknown"), Redirect, "", "tenant-mismatch/A/assist-sg-update", nil},
+		{"1P owned by Unknown, moving", answered("violation", titleSG, "option", "move-cert", "sg_owner_tenant", "Unknown"), Redirect, "", "sg-mismatch//assist-sg-update", []string{"invalid SG owner"}},
+		{"SG: moving is not possible while the owner is Microsoft", answered("violation", titleSG, "option", "2", "sg_owner_tenant", "Microsoft"), Redirect, "", "sg-mismatch//assist-sg-update", nil},
+		{"SG: said to be 3P, and the violation settles it", answered("violation", titleSG, "party", "3P", "option", "move-cert", "app_tenant", "AME"), Ask, SGOwner, "tenant-mismatch/A/",
+			[]string{"Two sources differ on the party", "3P (answered: said in a test)", "change the violation", "**party**: 1P (from the title"}},
+		{"handed over, and said to be 3P", answered("handoff", "assist-sg-update", "party", "3P", "option", "move-cert", "sg_owner_tenant", "USME"), Steps, "", "tenant-mismatch/A/",
+			[]string{"FairFax + Prod + USME", "Two sources differ on the party"}},
+		{"secrets only: tenant and cloud contradict each other", answered("violation", "APP-09", "party", "3P", "app_tenant", "AME", "app_cloud", "Fairfax"), Steps, "", "secrets-only//",
+			[]string{"Two facts contradict each other", "in Public (3p.csv:2)", "never self-signed"}},
+		{"secrets only: a 3P tenant without a row", answered("violation", "APP-09", "party", "3P", "app_tenant", "Corp"), Steps, "", "secrets-only//", []string{"no policy row for a 3P app in Corp", "`Self`"}},
+		{"secrets only: a 1P pair without a row", answered("violation", "APP-09", "party", "1P", "sg_owner_tenant", "GME", "app_cloud", "Fairfax"), Steps, "", "secrets-only//",
+			[]string{"no policy row for a 1P app with SG owner GME in Fairfax", "never self-signed"}},
+		{"secrets only: an SG owner that is none", answered("violation", "APP-09", "party", "1P", "sg_owner_tenant", "Microsoft"), Steps, "", "secrets-only//",
+			[]string{"invalid SG owner", "assist-sg-update", "never self-signed"}},
+		{"secrets only: the one cloud of an owner is said", answered("violation", "APP-09", "party", "1P", "sg_owner_tenant", "GME"), Steps, "", "secrets-only//",
+			[]string{"SG owner GME has a 1P row for Public only", "Public + Prod + GME"}},
+		{"option B: tenant and cloud contradict each other", answered("violation", titleTenant, "party", "3P", "app_tenant", "AME", "app_cloud", "Fairfax", "option", "B"), Steps, "", "tenant-mismatch/B/",
+			[]string{"Two facts contradict each other"}},
+		{"option B: an SG owner that is none", answered("violation", titleTenant, "party", "1P", "sg_owner_tenant", "Unknown", "option", "B"), Steps, "", "tenant-mismatch/B/", []string{"invalid SG owner"}},
 		{"1P owned by a word nobody knows", answered("violation", titleTenant, "party", "1P", "sg_owner_tenant", "Contoso"), NoPolicyRow, "", "tenant-mismatch//", []string{"Contoso"}},
 		{"S2: option 3 needs the plane only", answered("violation", titleCloud, "option", "3"), Ask, Plane, "cloud-mismatch/3/", nil},
 		{"S2 3: data flow", answered("violation", titleCloud, "option", "3", "plane", "data-flow"), Redirect, "", "cloud-mismatch/3/guide-advanced-remediation",
@@ -136,6 +153,95 @@ func TestAHandOverUnderTheTitleOfATenantMismatch(t *testing.T) {
 	}
 	if d := p.Decide(f.With(answered("option", "B")...), now); d.Outcome != Steps || d.Option != "B" {
 		t.Errorf("%s: %s", d.Outcome, d.Summary)
+	}
+}
+
+// A hand-over says "cloud" and not whose. Where the vault is in another one, it
+// is confirmed, once; a person's answer is enough.
+func TestAHandedOverCloudThatTheVaultContradictsIsConfirmed(t *testing.T) {
+	p := Default()
+	handed := func(vault string) Facts {
+		return p.Infer(Violation{
+			Title: titleSG, Cred: Credential{Store: KeyStore{URI: vault}},
+			Handoff: Handoff{From: "assist-sg-update", Option: 2, Confirmed: map[string]string{"sgOwnerTenant": "PME", "cloud": "MoonCake"}},
+		})
+	}
+	f := handed("https://contoso.vault.azure.net/certificates/x")
+	d := p.Decide(f, now)
+	checkShape(t, d)
+	if d.Outcome != Conflict || d.Need.Fact != AppCloud {
+		t.Fatalf("%s: %s", d.Outcome, d.Summary)
+	}
+	if c := d.Need.Choices[0]; c.Value != "Mooncake" || !c.Suggested {
+		t.Errorf("the cloud that was handed over is not offered first: %+v", d.Need.Choices)
+	}
+	for _, cloud := range []string{"Mooncake", "Public"} {
+		if d := p.Decide(f.With(answered("app_cloud", cloud)...), now); d.Outcome != Steps || string(d.Row.Cloud) != cloud {
+			t.Errorf("answered %s: %s", cloud, d.Summary)
+		}
+	}
+	if d := p.Decide(handed("https://contoso.vault.azure.cn/certificates/x"), now); d.Outcome != Steps {
+		t.Errorf("the vault agrees: %s", d.Summary)
+	}
+}
+
+// What is not governed may use the vault's own issuer, so an app must not pass
+// for that because its cloud is not known yet.
+func TestAnSGOwnerOfTheTableMakesAnAppGoverned(t *testing.T) {
+	page := Default().Decide(answered("violation", "APP-09", "party", "1P", "sg_owner_tenant", "AME"), now).Markdown()
+	if !strings.Contains(page, "never self-signed") || strings.Contains(page, "`Self`") {
+		t.Error(page)
+	}
+}
+
+// In a security group mismatch the old certificate is in another prod tenant.
+func TestTheThreatIsThatOfTheViolation(t *testing.T) {
+	moved := remediationOf(t, answered("violation", titleSG, "option", "move-cert", "sg_owner_tenant", "USME"))
+	found := remediationOf(t, answered("violation", titleTenant, "option", "A", "party", "1P", "sg_owner_tenant", "USME"))
+	if got := moved.Remediation.Threat; strings.Contains(got, "non-prod") || !strings.Contains(got, "security group") {
+		t.Errorf("security group: %s", got)
+	}
+	if got := found.Remediation.Threat; !strings.Contains(got, "non-prod into production") {
+		t.Errorf("tenant mismatch: %s", got)
+	}
+	r, err := Default().Fill(FixPath{Scenario: TenantMismatch, Party: FirstParty, Option: "A", Row: moved.Row}, answered("violation", titleSG, "option", "move-cert"))
+	if err != nil || strings.Contains(r.Threat+r.Steps[0].Text.String(), "non-prod") {
+		t.Errorf("Fill: %v, %s", err, r.Threat)
+	}
+}
+
+// Where the row goes elsewhere than to the SG owner's tenant, the choice says so.
+func TestOptionANamesTheTenantOfTheRow(t *testing.T) {
+	for pair, row := range readSource(t).first {
+		d := Default().Decide(answered("violation", titleTenant, "party", "1P", "sg_owner_tenant", pair[0], "app_cloud", pair[1]), now)
+		checkShape(t, d)
+		target := row.settings[strings.LastIndex(row.settings, " + ")+3:]
+		a := d.Need.Choices[0]
+		if !strings.HasPrefix(a.Label, "Option A") || strings.Contains(a.Label, "SG owner") || !strings.Contains(a.Hint, target) || strings.Contains(a.Hint, "(SG owner is "+pair[0]+")") != (target != pair[0]) {
+			t.Errorf("%v, target %s: %+v", pair, target, a)
+		}
+	}
+}
+
+// A question is read on a phone. It says what bears on it, not all there is.
+func TestAQuestionSaysOnlyWhatBearsOnIt(t *testing.T) {
+	p := Default().WithTenants(tenantMap(t))
+	f := p.Infer(Violation{
+		Title: titleTenant, App: App{Party: "1P", SGOwnerTenant: "PME", TenantID: "a0000000-0000-4000-8000-0000000000a2"},
+		Cred: Credential{Store: KeyStore{URI: "https://contoso.vault.azure.net/x", TenantID: "a0000000-0000-4000-8000-0000000000f0"}},
+	})
+	for asked := 0; ; asked++ {
+		n, ok := p.Next(f)
+		if !ok {
+			if asked != 2 {
+				t.Errorf("%d questions", asked)
+			}
+			return
+		}
+		if got := utf8.RuneCountInString(n.Why); got > 250 || strings.Contains(n.Why, "party") {
+			t.Errorf("%d characters: %s", got, n.Why)
+		}
+		f = f.With(Fact{Name: n.Fact, Value: n.Choices[0].Value, From: FromAnswer})
 	}
 }
 

@@ -9,7 +9,8 @@ import (
 // facts, or an error that names the blank nothing is known for.
 func (p *Policy) Fill(path FixPath, f Facts) (Remediation, error) {
 	c := &course{p: p, f: p.derive(f)}
-	_, c.hand = f.Get(HandedOff)
+	c.classify()
+	c.hand = path.Scenario == TenantMismatch && path.Option == "A" && (c.hand || c.d.Scenario == SGMismatch)
 	return p.fill(path, c.values(path))
 }
 
@@ -107,12 +108,21 @@ func (c *course) values(path FixPath) *values {
 	if strings.EqualFold(c.f.Value(FoundBy), "s360") {
 		v.state[onSource] = "s360"
 	}
-	_, governed := c.p.tables.byTenant[c.f.Value(AppTenant)]
-	v.state[onGoverned] = yesNo(governed || path.Row != nil)
+	v.state[onGoverned] = yesNo(path.Row != nil || c.governed())
 	title, _ := c.p.titles.find(c.f.Value(Violated))
 	v.state[onExpired] = yesNo(title.Class == classExpired)
 	c.rowValues(v, path.Row)
 	return v
+}
+
+// governed reports whether the policy governs who may issue the certificate,
+// even where what is known does not make a row: by the app's tenant, or by the
+// SG owner. An owner that is wrong in itself frees nobody from the policy.
+func (c *course) governed() bool {
+	owner := c.f.Value(SGOwner)
+	_, listed := c.p.tables.byTenant[c.f.Value(AppTenant)]
+	_, invalid := c.p.invalidSGOwner(owner)
+	return listed || invalid || len(c.p.tables.cloudsOf(owner)) > 0
 }
 
 func (c *course) rowValues(v *values, row *Row) {
@@ -174,7 +184,7 @@ func (p *Policy) fill(path FixPath, v *values) (Remediation, error) {
 		return Remediation{}, fmt.Errorf("playbook %s needs a policy row and has none", b.id)
 	}
 	r := Remediation{
-		Playbook: b.id, Title: b.title.line(v), Threat: b.threat,
+		Playbook: b.id, Title: b.title.line(v), Threat: b.threat.line(v),
 		Settings: settings(path.Row, v), Requirements: p.requirements, Links: links(b.links, v),
 		Steps: make([]Step, 0, len(b.steps)), Warnings: make([]Text, 0, len(b.warnings)),
 	}
@@ -230,7 +240,7 @@ func settings(row *Row, v *values) []Setting {
 
 // line renders a template that is a heading.
 func (t template) line(v *values) string {
-	if len(t) == 1 && len(t[0].spans) == 1 {
+	if len(t) == 1 && len(t[0].when) == 0 && len(t[0].spans) == 1 {
 		return v.words(t[0].spans[0].parts)
 	}
 	return render(nil, t, v).String()

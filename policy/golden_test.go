@@ -76,6 +76,8 @@ func TestMarkdownCannotBeForged(t *testing.T) {
 		"1. no list":             `1\. no list`,
 		"- no bullet":            `\- no bullet`,
 		"a\n\n# b":               "a  # b",
+		"Certificates & secrets": "Certificates & secrets",
+		"AT&T &#38; &":           `AT\&T \&#38; &`,
 		"[x](https://evil)":      `\[x\](https\://evil)`,
 		"www.evil.example":       `www\.evil.example`,
 		"me@evil.example":        `me\@evil.example`,
@@ -91,6 +93,25 @@ func TestMarkdownCannotBeForged(t *testing.T) {
 	}
 	if got := (Text{{Kind: Code, Text: "`"}}).Markdown(); got != "`` ` ``" {
 		t.Errorf("code: %q", got)
+	}
+}
+
+// Paragraphs of a list item have a hard break between them, and bullets and
+// blocks an empty line: a terminal shows them on lines of their own only then.
+func TestTheParagraphsOfAStepHaveLinesOfTheirOwn(t *testing.T) {
+	para := func(words string) Text { return Say(words) }
+	for want, s := range map[string]Step{
+		"1. **T**  \n   a  \n   b  \n   *Source: s*\n\n":                  {Title: "T", Text: append(append(para("a"), Span{Kind: Break}), para("b")...), Source: "s"},
+		"1. **T**  \n   a\n\n   - b\n\n   c  \n   *Source: s*\n\n":        {Title: "T", Text: Text{{Text: "a"}, {Kind: Bullet}, {Text: "b"}, {Kind: Break}, {Text: "c"}}, Source: "s"},
+		"1. **T**\n\n   - b\n\n   See [l](<u>)  \n   *Source: s*\n\n":     {Title: "T", Text: Text{{Kind: Bullet}, {Text: "b"}}, Links: []Link{{"l", "u"}}, Source: "s"},
+		"1. **T**  \n   a\n\n   ```\n   q\n   ```\n\n   *Source: s*\n\n":  {Title: "T", Text: Text{{Text: "a"}, {Kind: Block, Text: "q"}}, Source: "s"},
+		"1. **T**\n\n   ```\n   q\n   ```\n\n   a  \n   See [l](<u>)\n\n": {Title: "T", Text: Text{{Kind: Block, Text: "q"}, {Text: "a"}}, Links: []Link{{"l", "u"}}},
+	} {
+		m := &markdown{}
+		m.step(1, s)
+		if got := m.b.String(); got != want {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
 	}
 }
 

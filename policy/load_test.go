@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 	"testing"
@@ -124,6 +125,13 @@ func TestBadPolicyFilesSayWhereAndWhatToDo(t *testing.T) {
 		{"outside words that are stressed", playbook, "where {app} is registered", "where **{app}** is registered", "{app} cannot be stressed"},
 		{"a block without an end", "playbooks/secrets-only.md", "$secretKeyId\n```\n", "$secretKeyId\n", "the block does not end; close it"},
 		{"words before the first step", playbook, "\n## create-vault", "\nHello\n## create-vault", "there is text before the first step"},
+		{"a line that is never read", playbook, "- Allowed vaults", "when party=1P: - Allowed vaults", "the condition on party never holds in this playbook; remove the line; here it is 3P"},
+		{"lines that contradict their step", "playbooks/rotation.md", "untrusts: true\n\nDisable", "untrusts: true\nwhen: row=no\n\nwhen row=yes: Disable", "the condition on row never holds in this playbook"},
+		{"a step that is never there", playbook, "gate: true\n", "gate: true\nwhen: expired=yes\n", "the condition on expired never holds in this playbook"},
+		{"a threat for one case only", "playbooks/tenant-mismatch-1p-a.md", "threat: when handoff=no:", "threat: when handoff=yes:", `the lines "threat" do not cover every case once; give one line`},
+		{"threats on different things", "playbooks/tenant-mismatch-1p-a.md", "threat: when handoff=no:", "threat: when store=KV:", `the lines "threat" are not on one condition each`},
+		{"two threats at once", playbook, "threat: An", "threat: Another.\nthreat: An", `the lines "threat" are not on one condition each`},
+		{"a hint that a row makes too long", playbook, "hint: Recommended: new vault", "hint: Recommended for {tenant} and {settings}: new vault", "the hint is longer than 75 characters: “"},
 		{"not UTF-8", "requirements.md", "SDP", "\xff", "requirements.md:3: the file is not UTF-8; save it as UTF-8"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -141,6 +149,19 @@ func TestBadPolicyFilesSayWhereAndWhatToDo(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A select in Slack holds a hundred options.
+func TestNoMoreTitlesAreOfferedThanASelectHolds(t *testing.T) {
+	content := string(Default().Files()["titles.csv"])
+	offered := strings.Count(content, ",yes,")
+	for i := range 101 - offered {
+		content += fmt.Sprintf("Contoso finding %d,rotation,rotation,yes,\n", i)
+		_, err := Load(fstest.MapFS{"titles.csv": {Data: []byte(content)}})
+		if full := offered+i+1 > 100; full != (err != nil) || full && !strings.Contains(err.Error(), "more than 100 titles are offered, and a select holds no more; write no") {
+			t.Fatalf("%d titles: %v", offered+i+1, err)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -128,25 +129,49 @@ func (m *markdown) step(n int, s Step) {
 	if s.Gate {
 		m.b.WriteString(" 🔒 **GATE: nothing below before this is shown**")
 	}
-	m.b.WriteString("\n\n" + indent)
-	m.text(indent, s.Text)
-	m.b.WriteByte('\n')
+	m.text(indent, append(Text{{Kind: Break}}, s.Text...))
+	between := "\n\n" + indent // a paragraph after a bullet or a block needs an empty line
+	if endsInParagraph(s.Text) {
+		between = hardBreak + indent
+	}
 	if len(s.Links) > 0 {
-		m.b.WriteString("\n" + indent + "See ")
+		m.b.WriteString(between + "See ")
 		for i, l := range s.Links {
 			if i > 0 {
 				m.b.WriteString(" · ")
 			}
 			m.link(l.Title, l.URL)
 		}
-		m.b.WriteByte('\n')
+		between = hardBreak + indent
 	}
 	if s.Source != "" {
-		m.b.WriteString("\n" + indent + "*Source: ")
+		m.b.WriteString(between + "*Source: ")
 		escape(&m.b, s.Source, false)
-		m.b.WriteString("*\n")
+		m.b.WriteByte('*')
 	}
-	m.b.WriteByte('\n')
+	m.b.WriteString("\n\n")
+}
+
+// A hardBreak ends a line inside a paragraph. Within a list item it stands
+// between paragraphs as well: what shows Markdown in a terminal (glamour) joins
+// the paragraphs of an item without so much as a space.
+const hardBreak = "  \n"
+
+// endsInParagraph reports whether the last line of a text is neither a bullet
+// nor a block.
+func endsInParagraph(t Text) bool {
+	for i, s := range slices.Backward(t) {
+		switch s.Kind {
+		case Break:
+			return true
+		case Bullet:
+			return false
+		case Block:
+			return i < len(t)-1
+		case Plain, Bold, Code, Linked, Value, Who:
+		}
+	}
+	return true
 }
 
 func (m *markdown) bulletTexts(title string, texts []Text) {
@@ -213,17 +238,21 @@ func (m *markdown) text(indent string, t Text) {
 	list := false // the line so far is a bullet
 	for i, s := range t {
 		begins := i == 0 || t[i-1].Kind == Break || t[i-1].Kind == Bullet || t[i-1].Kind == Block
-		if i > 0 && s.Kind != Break && t[i-1].Kind == Block || i > 0 && s.Kind == Block {
+		if i > 0 && s.Kind != Break && t[i-1].Kind == Block || i > 0 && s.Kind == Block && t[i-1].Kind != Break {
 			m.b.WriteString("\n\n" + indent)
 		}
 		switch s.Kind {
 		case Break:
-			m.b.WriteString("\n\n" + indent)
+			if next := i + 1; indent == "" || list || next < len(t) && (t[next].Kind == Bullet || t[next].Kind == Block) {
+				m.b.WriteString("\n\n" + indent)
+			} else {
+				m.b.WriteString(hardBreak + indent)
+			}
 			list = false
 		case Bullet:
 			if i > 0 && list {
 				m.b.WriteString("\n" + indent)
-			} else if i > 0 && t[i-1].Kind != Block {
+			} else if i > 0 && t[i-1].Kind != Block && t[i-1].Kind != Break {
 				m.b.WriteString("\n\n" + indent)
 			}
 			m.b.WriteString("- ")
@@ -322,6 +351,8 @@ func escape(b *strings.Builder, s string, begins bool) {
 			esc = number > 0 && i == number || c == '.' && i >= 3 && strings.EqualFold(s[i-3:i], "www")
 		case ':':
 			esc = strings.HasPrefix(s[i:], "://")
+		case '&': // an entity, &amp; or &#38;, and nothing else
+			esc = i+1 < len(s) && (s[i+1] == '#' || s[i+1]|0x20 >= 'a' && s[i+1]|0x20 <= 'z')
 		case '\n', '\r':
 			b.WriteString(s[from:i])
 			b.WriteByte(' ')

@@ -17,11 +17,11 @@ type playbook struct {
 	option    string   // "" where there is only one way
 	title     template // may name the row's tenant
 	label     string   // as a choice
-	hint      string
+	hint      template // may name the row's tenant
 	suggested bool
-	threat    string
-	settings  string // required, optional, none: whether a policy row fills in the blanks
-	redirect  bool   // its sections are what to say, not steps to take
+	threat    template // one of its pieces holds, whatever is known
+	settings  string   // required, optional, none: whether a policy row fills in the blanks
+	redirect  bool     // its sections are what to say, not steps to take
 	warnings  []template
 	steps     []stepTemplate
 	links     []*linkDef
@@ -110,10 +110,11 @@ func (l *loader) loadPlaybooks() {
 //	option: A                       leave out where there is only one way
 //	title: Move the certificate to the production tenant
 //	label: Option A — …             how it is offered; begins with the option
-//	hint: …                         at most 75 characters
+//	hint: …                         at most 75 characters; may have blanks
 //	suggested: true                 offered first
 //	settings: required              required, optional or none: is a policy row filled in?
-//	threat: what an attacker could do, in one sentence
+//	threat: what an attacker could do, in one sentence; or several, each
+//	threat: when handoff=yes: …     for one case, all cases together
 //	links: onecert, sdp             keys of links.csv
 //	redirect: true                  the sections are what to say, not steps
 //	---
@@ -150,8 +151,7 @@ type playbookReader struct {
 	lines []string
 	n     int
 
-	titleLine int // the title waits until settings are known
-	titleText string
+	title, hint, threat []numbered // wait until the rest of the front matter is known
 }
 
 func (r *playbookReader) wrong(line int, what, fix string) { r.l.wrong(r.file, line, what, fix) }
@@ -174,7 +174,7 @@ func (r *playbookReader) frontMatter() {
 			r.wrong(r.n+1, fmt.Sprintf("%q is not name: value", line), "write one name: value a line")
 			continue
 		}
-		if seen[name] {
+		if seen[name] && name != "threat" && name != "hint" {
 			r.wrong(r.n+1, fmt.Sprintf("%q is there twice", name), "remove one of the lines")
 		}
 		seen[name] = true
@@ -199,15 +199,15 @@ func (r *playbookReader) meta(name, value string) {
 	case "option":
 		b.option = value
 	case "title":
-		r.titleLine, r.titleText = line, value
+		r.title = append(r.title, numbered{line, value})
 	case "label":
 		b.label = value
 	case "hint":
-		b.hint = value
+		r.hint = append(r.hint, numbered{line, value})
 	case "suggested":
 		b.suggested = r.yes(value)
 	case "threat":
-		b.threat = value
+		r.threat = append(r.threat, numbered{line, value})
 	case "settings":
 		b.settings = value
 		if !slices.Contains([]string{"required", "optional", "none"}, value) {
@@ -234,15 +234,60 @@ func (r *playbookReader) required(seen map[string]bool) {
 		}
 	}
 	b := r.b
-	b.title = r.template([]numbered{{r.titleLine, r.titleText}}, b.settings == "required", conditions{})
+	settled := b.settings == "required"
+	b.title = r.template(r.title, settled, nil)
+	b.hint = r.template(r.hint, settled, nil)
+	b.threat = r.template(r.threat, settled, nil)
+	r.oneOfEach("threat", r.threat, b.threat)
+	if len(b.hint) > 0 {
+		r.oneOfEach("hint", r.hint, b.hint)
+		r.hintFits()
+	}
 	if b.option != "" && b.label != "" && b.label != "Option "+b.option && !strings.HasPrefix(b.label, "Option "+b.option+" — ") {
 		r.wrong(1, fmt.Sprintf("label %q does not begin with its option", b.label), "begin it with “Option "+b.option+" — ”")
 	}
 	if utf8.RuneCountInString(b.label) > 75 {
 		r.wrong(1, "the label is longer than 75 characters", "shorten it; a button holds no more")
 	}
-	if utf8.RuneCountInString(b.hint) > 75 {
-		r.wrong(1, "the hint is longer than 75 characters", "shorten it")
+}
+
+// oneOfEach checks that one of the lines holds whatever is known, and no more
+// than one: either it stands alone without a condition, or the lines are on one
+// thing and share its values among them.
+func (r *playbookReader) oneOfEach(name string, lines []numbered, t template) {
+	if len(t) == 0 || len(t) == 1 && len(t[0].when) == 0 {
+		return
+	}
+	const fix = "give one line without a condition, or one for each case: when handoff=yes: … and when handoff=no: …"
+	var covered []string
+	for i, p := range t {
+		if len(p.when) != 1 || p.when[0].on != t[0].when[0].on {
+			r.wrong(lines[i].n, fmt.Sprintf("the lines %q are not on one condition each, all on the same", name), fix)
+			return
+		}
+		covered = append(covered, strings.Split(p.when[0].is, "|")...)
+	}
+	slices.Sort(covered)
+	if !slices.Equal(covered, slices.Sorted(slices.Values(conditionValues[t[0].when[0].on]))) {
+		r.wrong(lines[0].n, fmt.Sprintf("the lines %q do not cover every case once", name), fix)
+	}
+}
+
+// hintFits checks a hint's length under every row that may fill it in.
+func (r *playbookReader) hintFits() {
+	p := r.l.p
+	for _, row := range slices.Concat(p.tables.first, p.tables.third) {
+		if r.b.party != "" && r.b.party != row.Table {
+			continue
+		}
+		for owner := range strings.SplitSeq(row.Key, " / ") {
+			c := &course{p: p, f: Facts{{Name: SGOwner, Value: owner, From: FromAnswer}}}
+			v := c.values(FixPath{Scenario: r.b.scenario, Party: row.Table, Option: r.b.option, Row: &row})
+			if hint := r.b.hint.line(v); utf8.RuneCountInString(hint) > 75 {
+				r.wrong(r.hint[0].n, fmt.Sprintf("the hint is longer than 75 characters: “%s”", hint), "shorten it")
+				return
+			}
+		}
 	}
 }
 
@@ -307,6 +352,7 @@ func (r *playbookReader) stepMeta(step *stepTemplate, line string) bool {
 		step.links = r.links(value)
 	case name == "when":
 		step.when = r.l.conditions(r.file, r.n+1, value)
+		r.canHold(r.n+1, step.when)
 	default:
 		return false
 	}

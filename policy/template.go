@@ -81,6 +81,7 @@ func (r *playbookReader) template(lines []numbered, settled bool, given conditio
 			p.spans = r.inline(lines[i].n, rest)
 		}
 		pending = nil
+		r.canHold(lines[min(i, len(lines)-1)].n, slices.Concat(given, p.when))
 		p.group = group
 		if p.kind == Plain { // goes on with what the group began
 			p.kind = out[len(out)-1].kind
@@ -222,6 +223,45 @@ func (r *playbookReader) guard(line int, p piece, settled bool, given conditions
 			}
 		}
 	}
+}
+
+// canHold refuses conditions that hold for no violation of this playbook: what
+// stands under them would never be read, and whoever wrote it would not know.
+func (r *playbookReader) canHold(line int, when conditions) {
+	for on := range conditionCount {
+		possible := r.b.possible(on)
+		for _, c := range when {
+			if c.on == on {
+				possible = slices.DeleteFunc(slices.Clone(possible), func(is string) bool { return !slices.Contains(strings.Split(c.is, "|"), is) })
+			}
+		}
+		if len(possible) == 0 {
+			r.wrong(line, fmt.Sprintf("the condition on %s never holds in this playbook", conditionNames[on]),
+				"remove the line; here it is "+oneOf(r.b.possible(on)))
+		}
+	}
+}
+
+// possible are the values that what a condition is on can have in a playbook.
+func (b *playbook) possible(on on) []string {
+	only := map[bool][]string{true: {"yes"}, false: {"no"}}
+	switch {
+	case on == onParty && b.party != "":
+		return []string{string(b.party)}
+	case on == onParty && b.settings == "required":
+		return []string{string(FirstParty), string(ThirdParty)}
+	case on == onOption && b.option != "":
+		return []string{b.option}
+	case on == onRow && b.settings != "optional":
+		return only[b.settings == "required"]
+	case on == onOwnerDiffers && (b.party == ThirdParty || b.settings == "none"),
+		on == onHandoff && (b.scenario != TenantMismatch || b.party == ThirdParty || b.option != "A"),
+		on == onExpired && b.scenario != Rotation:
+		return only[false]
+	case on == onGoverned && b.settings == "required":
+		return only[true]
+	}
+	return conditionValues[on]
 }
 
 // A condition holds when what it is on has one of its values, which are

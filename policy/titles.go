@@ -60,6 +60,9 @@ func saysFirstParty(title string) bool {
 	return false
 }
 
+// maxOffered is how many options a Slack select takes (block_elements, options).
+const maxOffered = 100
+
 // loadTitles reads titles.csv.
 func (l *loader) loadTitles() {
 	const file = "titles.csv"
@@ -68,6 +71,7 @@ func (l *loader) loadTitles() {
 	t := &l.p.titles
 	t.byKey = map[string]int{}
 	lines := map[string]int{}
+	offered := 0
 	for _, r := range l.records(file, "title", "class", "scenario", "offer", "hint") {
 		title := Title{Text: r.cells["title"], Class: r.cells["class"], Scenario: Scenario(r.cells["scenario"]), Offered: r.cells["offer"] == "yes", Hint: r.cells["hint"]}
 		k := key(title.Text)
@@ -84,7 +88,12 @@ func (l *loader) loadTitles() {
 			l.wrong(file, r.line, "the title is longer than 75 bytes and cannot be offered as a choice", "write no in the column offer; it is still recognised")
 		case utf8.RuneCountInString(title.Hint) > 75 && title.Offered:
 			l.wrong(file, r.line, "the hint is longer than 75 characters", "shorten it")
+		case title.Offered && offered == maxOffered:
+			l.wrong(file, r.line, fmt.Sprintf("more than %d titles are offered, and a select holds no more", maxOffered), "write no in the column offer of some; they are still recognised")
 		default:
+			if title.Offered {
+				offered++
+			}
 			lines[k] = r.line
 			t.byKey[k] = len(t.rows)
 			t.rows = append(t.rows, title)

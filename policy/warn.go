@@ -9,6 +9,7 @@ func (c *course) warn() {
 	c.warnContradictions()
 	c.warnUnclear()
 	c.warnHosts()
+	c.warnNoRow()
 	switch c.d.Scenario {
 	case CloudMismatch:
 		c.warnCloudsAgree()
@@ -24,6 +25,32 @@ func (c *course) warn() {
 			c.warning(Text{{Kind: Bold, Text: fmt.Sprintf("Target tenant: %s (policy row; SG owner is %s).", row.Tenant, owner)},
 				{Kind: Plain, Text: " The table sends this pair to another tenant than the owner's; the table counts."}})
 		}
+	}
+}
+
+// warnNoRow says why there are steps without a policy row although its key is
+// known: nobody should take them for checked by the tables.
+func (c *course) warnNoRow() {
+	if c.d.Outcome != Steps || c.d.Row != nil {
+		return
+	}
+	tenant, owner, cloud := c.f.Value(AppTenant), c.f.Value(SGOwner), c.f.Value(AppCloud)
+	row, outcome := c.lookup(c.path.Party)
+	switch {
+	case outcome == Conflict:
+		c.warning(Text{{Kind: Plain, Text: "Two facts contradict each other: the app's tenant "}, {Kind: Value, Text: tenant},
+			{Kind: Plain, Text: fmt.Sprintf(" is in %s (%s), and the app's cloud is said to be %s. No policy row was used; change the one that is wrong.", row.Cloud, row.File, cloud)}})
+	case outcome == Redirect:
+		c.warning(Text{{Kind: Plain, Text: "The security group's owner is " + owner + ", which is an invalid SG owner, so no policy row was used. Have the group corrected with "},
+			{Kind: Bold, Text: assistSG}, {Kind: Plain, Text: " as well."}})
+	case outcome == NoPolicyRow && c.path.Party == ThirdParty:
+		c.warning(Text{{Kind: Plain, Text: "There is no policy row for a 3P app in "}, {Kind: Value, Text: tenant}, {Kind: Plain, Text: ". Check the tenant."}})
+	case outcome == NoPolicyRow:
+		in := ""
+		if cloud != "" {
+			in = " in " + cloud
+		}
+		c.warning(Text{{Kind: Plain, Text: "There is no policy row for a 1P app with SG owner "}, {Kind: Value, Text: owner}, {Kind: Plain, Text: in + ". Check the owner and the cloud."}})
 	}
 }
 
@@ -104,7 +131,7 @@ func (c *course) warnNonProd() {
 // warnCloudsDiffer says that a tenant mismatch is a cloud mismatch too.
 func (c *course) warnCloudsDiffer() {
 	app, cert := c.f.Value(AppCloud), c.f.Value(CertCloud)
-	if app == "" || cert == "" || app == cert {
+	if app == "" || cert == "" || app == cert || c.d.Need != nil && c.d.Need.Fact == AppCloud {
 		return
 	}
 	text := fmt.Sprintf("The old certificate is in %s and the app in %s: this is a cloud mismatch as well.", cert, app)

@@ -47,6 +47,7 @@ func (c Cloud) Product() policy.Cloud {
 		return policy.Fairfax
 	case China:
 		return policy.Mooncake
+	case Public:
 	}
 	return policy.Public
 }

@@ -124,7 +124,7 @@ var _ bot.Directory = (*Directory)(nil)
 func New(c Config) (*Directory, error) {
 	c = c.withDefaults()
 	if len(c.Directories) == 0 {
-		return nil, errors.New("no directory is configured: set AZURE_TENANT_ID and AZURE_CLIENT_ID, or list them under directories:")
+		return nil, errors.New("no directory is configured: set AZURE_TENANT_ID and AZURE_CLIENT_ID, or list them in the settings under “directories”")
 	}
 	d := &Directory{c: c, cache: cache{kept: map[string]kept{}}}
 	transport := c.Transport
@@ -284,6 +284,7 @@ func (d *Directory) one(ctx context.Context, t *tenant, q bot.AppQuery, fresh bo
 	if k, ok := d.cache.get(key); ok && !fresh && d.c.Now().Before(k.until) {
 		return k.answer()
 	}
+	//nolint:contextcheck // a flight is shared and outlives whoever began it; Close ends it
 	landed := d.flights.DoChan(key, func() (any, error) { return d.fly(t, q, key), nil })
 	select {
 	case r := <-landed:

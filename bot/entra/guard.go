@@ -63,7 +63,7 @@ func refuseRequest(req *http.Request, code, hint string) *refusal {
 
 // readAnswer reads a success, or says why it is none.
 func readAnswer(resp *http.Response) ([]byte, *refusal) {
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	odd := func(code, hint string) *refusal {
 		return &refusal{kind: bot.Busy, code: code, hint: hint}
 	}

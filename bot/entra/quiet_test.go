@@ -29,7 +29,7 @@ func TestNothingPersonalOrSecretIsShownWhateverFails(t *testing.T) {
 				var said strings.Builder
 				for _, app := range []string{ledger, byGroup} {
 					e, err := r.App(t.Context(), bot.AppQuery{AppID: app, TenantID: pme}, true)
-					said.WriteString(fmt.Sprint(err, e.Gaps))
+					_, _ = fmt.Fprint(&said, err, e.Gaps)
 				}
 				said.WriteString(r.log.String())
 				for _, secret := range []string{"canary", "sandbox.", "Rivera", "Robin", "@", "$select", "%24", "http://", "https://", "v1.0"} {

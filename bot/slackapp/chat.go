@@ -271,23 +271,36 @@ func withoutURL(err error) error {
 // Self is who we are in the workspace.
 type Self struct{ Team, TeamID, UserID, BotID string }
 
+// ErrTokenRefused is in Identify's and Reach's errors when Slack answers and
+// does not take the bot token: asking again is no use.
+var ErrTokenRefused = errors.New("the bot token is refused")
+
 // Identify asks Slack who we are, once, and checks the token by it. The error
 // says what to do.
 func (c *Chat) Identify(ctx context.Context) (Self, error) {
-	return c.self.get(func() (Self, error) {
-		r, err := c.api.AuthTestContext(ctx)
-		if err == nil && r.UserID == "" {
-			err = errNoTS
+	return c.self.get(func() (Self, error) { return c.whoAmI(ctx) })
+}
+
+// Reach asks Slack each time it is called whether it is there and takes the
+// token. Slack allows hundreds of these a minute.
+func (c *Chat) Reach(ctx context.Context) error {
+	_, err := c.whoAmI(ctx)
+	return err
+}
+
+func (c *Chat) whoAmI(ctx context.Context) (Self, error) {
+	r, err := c.api.AuthTestContext(ctx)
+	if err == nil && r.UserID == "" {
+		err = errNoTS
+	}
+	if err != nil {
+		f := failure(err, false)
+		if authTrouble[f.Code] {
+			return Self{}, fmt.Errorf("%w (%s): copy it again from OAuth & Permissions in the app's settings into SLACK_BOT_TOKEN", ErrTokenRefused, f.Code)
 		}
-		if err != nil {
-			f := failure(err, false)
-			if authTrouble[f.Code] {
-				return Self{}, fmt.Errorf("the bot token is refused (%s): copy it again from OAuth & Permissions in the app's settings into SLACK_BOT_TOKEN", f.Code)
-			}
-			return Self{}, fmt.Errorf("asking Slack who we are: %w", f)
-		}
-		return Self{Team: r.Team, TeamID: r.TeamID, UserID: r.UserID, BotID: r.BotID}, nil
-	})
+		return Self{}, fmt.Errorf("asking Slack who we are: %w", f)
+	}
+	return Self{Team: r.Team, TeamID: r.TeamID, UserID: r.UserID, BotID: r.BotID}, nil
 }
 
 // onceOK remembers the first success of a function.

@@ -58,14 +58,20 @@ func (d *Doors) ask(ctx context.Context, r request) (p *page, opened bool, err e
 		return d.policyPage(rest), false, nil
 	}
 	facts, unknown := d.Bot.Policy.Read(r.text, r.how)
-	if len(facts) == 0 {
-		return unknownPage(unknown), false, nil
+	if !certain(facts) {
+		return unclearPage(facts, unknown), false, nil
 	}
 	o, err := d.open(ctx, r, facts, unknown)
 	if err != nil {
 		return nil, false, err
 	}
 	return o.page(), true, nil
+}
+
+// certain reports whether anything is known: a cloud word that may mean two
+// things is nothing to go by.
+func certain(facts policy.Facts) bool {
+	return slices.ContainsFunc(facts, func(f policy.Fact) bool { return f.Name != policy.CloudWord })
 }
 
 // opened is what became of a wish to open a conversation.
@@ -161,7 +167,7 @@ func (d *Doors) listPage(ctx context.Context, r request, which string) (*page, e
 		"overdue": func(_ conversation.Conversation, root conversation.Root) bool { return root.Overdue },
 	}[which]
 	if in == nil {
-		return unknownPage([]string{"list " + which}), nil
+		return say(code("/rehome list"), " takes ", code("mine"), ", ", code("team"), " or ", code("overdue"), ", not ", code(cut(which, 80)), ". Without any of them it lists what is yours."), nil
 	}
 	now := d.Bot.Now()
 	var found []conversation.Root
@@ -248,15 +254,17 @@ func line(r conversation.Root) []markup {
 	return append(append(out, " · "), prose(r.Status)...)
 }
 
-// showPage shows one conversation as it stands.
-func (d *Doors) showPage(ctx context.Context, id string) (*page, error) {
-	id = strings.ToUpper(strings.Trim(id, " ."))
-	if n := strings.TrimPrefix(id, "RH-"); n != "" && strings.Trim(n, "0123456789") == "" {
-		id = "RH-" + n
+// showPage shows one conversation as it stands. It is named by its number, with
+// or without RH- before it.
+func (d *Doors) showPage(ctx context.Context, which string) (*page, error) {
+	n := strings.TrimPrefix(strings.ToUpper(strings.Trim(which, " .")), "RH-")
+	if n == "" || strings.Trim(n, "0123456789") != "" {
+		return say("Say which one by its number: ", code("/rehome show RH-7"), ", or ", code("show 7"), ". ", code("/rehome list"), " shows what is open and yours, ", code("list team"), " what is open here."), nil
 	}
+	id := "RH-" + strings.TrimLeft(n, "0")
 	c, err := d.Bot.Store.Get(ctx, id)
 	if errors.Is(err, bot.ErrNotFound) {
-		return say("There is no ", code(orElse(id, "RH-…")), ". ", code("/rehome list team"), " shows what is open."), nil
+		return say("There is no ", code("RH-"+cut(n, 20)), ". ", code("/rehome list team"), " shows what is open."), nil
 	} else if err != nil {
 		return nil, err
 	}
@@ -284,27 +292,30 @@ func (d *Doors) showPage(ctx context.Context, id string) (*page, error) {
 	return &p, nil
 }
 
-// policyPage shows the rows of the policy tables that fit some words.
+// policyPage shows the rows of the policy tables that fit some words: a party, a
+// tenant, a cloud. Words that choose no row are said, and nothing is shown for
+// them, since all rows would look like an answer.
 func (d *Doors) policyPage(text string) *page {
 	facts, unknown := d.Bot.Policy.Read(text, "asked")
-	if len(unknown) > 0 {
-		return unknownPage(unknown)
-	}
-	parties := []policy.Party{policy.ThirdParty, policy.FirstParty}
-	if party := facts.Value(policy.PartyFact); party != "" {
-		parties = []policy.Party{policy.Party(party)}
-	}
 	tenant := orElse(facts.Value(policy.AppTenant), facts.Value(policy.SGOwner))
 	cloud := policy.Cloud(facts.Value(policy.AppCloud))
+	parties := []policy.Party{policy.ThirdParty, policy.FirstParty}
+	party := policy.Party(facts.Value(policy.PartyFact))
+	if party != "" {
+		parties = []policy.Party{party}
+	}
+	_, ambiguous := facts.Get(policy.CloudWord)
+	if text != "" && tenant == "" && cloud == "" && party == "" && !ambiguous && len(unknown) == 0 {
+		unknown = []string{text} // it was understood, and is about something else
+	}
+	if ambiguous || len(unknown) > 0 {
+		p := unclear(facts, unknown, ", so no rows are shown.")
+		p.say(helpTopics["policy"]...)
+		return p
+	}
 	var p page
 	for _, party := range parties {
-		rows := slices.DeleteFunc(slices.Clone(d.Bot.Policy.Rows(party)), func(r policy.Row) bool {
-			return tenant != "" && !slices.Contains(keysOf(r), tenant) || cloud != "" && r.Cloud != cloud
-		})
-		p.say(policyRows(party, tenant, cloud, rows)...)
-		if row, outcome := d.Bot.Policy.Lookup(party, tenant, cloud); outcome == policy.Conflict {
-			p.say("A 3P tenant has one cloud: ", code(tenant), " is in ", bold(words(string(row.Cloud))), ".")
-		}
+		p.say(d.policyRows(party, tenant, cloud)...)
 	}
 	p.note(d.version()...)
 	return &p
@@ -329,16 +340,43 @@ func keysOf(r policy.Row) []string {
 	return keys
 }
 
-func policyRows(party policy.Party, tenant string, cloud policy.Cloud, rows []policy.Row) []markup {
+// policyRows are the rows of a party's table that fit a tenant and a cloud, of
+// which either may be open, or why there is none.
+func (d *Doors) policyRows(party policy.Party, tenant string, cloud policy.Cloud) []markup {
 	of := map[policy.Party]string{policy.FirstParty: "1P, by security group owner's tenant and app cloud", policy.ThirdParty: "3P, by app tenant"}[party]
-	out := []markup{bold(words(of))}
-	if len(rows) == 0 {
-		asked := strings.TrimSpace(string(party) + " " + tenant + " " + string(cloud))
-		return append(out, newline, "There is ", bold("no policy row"), " for ", code(asked), ".")
+	out := []markup{bold(words(of)), newline}
+	var rows []policy.Row
+	var clouds []string // that the tenant has rows for
+	for _, r := range d.Bot.Policy.Rows(party) {
+		if tenant != "" && !slices.Contains(keysOf(r), tenant) {
+			continue
+		}
+		clouds = append(clouds, string(r.Cloud))
+		if cloud == "" || r.Cloud == cloud {
+			rows = append(rows, r)
+		}
 	}
-	for _, r := range rows {
-		out = append(out, newline, "• ", code(r.Key), " ", words(string(r.Cloud)), " → ", code(r.AsWritten),
+	if row, outcome := d.Bot.Policy.Lookup(party, tenant, cloud); outcome == policy.Conflict {
+		return append(out, "These two ", bold("contradict each other"), ": ", code(tenant), " is a tenant in ", bold(words(string(row.Cloud))), ", and you said ", bold(words(string(cloud))), ". A 3P tenant has one cloud.")
+	}
+	for i, r := range rows {
+		if i > 0 {
+			out = append(out, newline)
+		}
+		out = append(out, "• ", code(r.Key), " ", words(string(r.Cloud)), " → ", code(r.AsWritten),
 			" · ", words(fmt.Sprintf("issuer %s · %s · corp devices: %s", r.Issuer, r.Vaults, r.CorpDevices)))
+	}
+	if len(rows) > 0 {
+		return out
+	}
+	asked := strings.TrimSpace(string(party) + " " + tenant + " " + string(cloud))
+	out = append(out, "There is ", bold("no policy row"), " for ", code(asked), ".")
+	switch len(clouds) {
+	case 0:
+	case 1:
+		out = append(out, " ", code(tenant), " has one for ", bold(words(clouds[0])), " alone.")
+	default:
+		out = append(out, " ", code(tenant), " has rows for ", bold(words(strings.Join(clouds, " and "))), ".")
 	}
 	return out
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
+	"unicode"
 
 	"rehome/bot"
 	"rehome/conversation"
@@ -33,14 +35,18 @@ func (d *Doors) event(ctx context.Context, e event) answer {
 	return answer{}
 }
 
+// byPeople are the subtypes of messages that are a person's words: plain ones, those
+// with a file, and replies that are shown in the channel as well.
+var byPeople = map[string]bool{"": true, "file_share": true, "thread_broadcast": true}
+
 // heard handles something somebody wrote.
 func (d *Doors) heard(ctx context.Context, e event) answer {
 	h := e.Event
 	if h.fromApp() {
 		return d.posted(ctx, e)
 	}
-	if !isUser(h.User) || h.BotID != "" || h.TS == "" || !channelID.MatchString(h.Channel) || h.Subtype != "" && h.Subtype != "file_share" {
-		return answer{} // a bot, ourselves, an edit, a deletion, somebody joining, a reply shown in the channel as well
+	if !isUser(h.User) || h.BotID != "" || h.TS == "" || !channelID.MatchString(h.Channel) || !byPeople[h.Subtype] {
+		return answer{} // a bot, ourselves, an edit, a deletion, somebody joining
 	}
 	direct := strings.HasPrefix(h.Channel, "D") || h.ChannelType == "im"
 	self := ""
@@ -87,8 +93,19 @@ func (d *Doors) said(ctx context.Context, e event, id, text string, addressed bo
 	if !ok {
 		return answer{} // unreachable: the store found it by its thread
 	}
-	_, err = d.Bot.Handle(ctx, e.key(), id, conversation.Said{By: conversation.Person{ID: h.User}, In: in, Text: typed(text), Addressed: addressed})
+	text = typed(text)
+	_, err = d.Bot.Handle(ctx, e.key(), id, conversation.Said{By: conversation.Person{ID: h.User}, In: in, Text: text, Addressed: addressed || attempts(c, h.User, text)})
 	return answer{err: err}
+}
+
+// attempts reports whether words are likely meant as an answer although nobody
+// is addressed: one plain word, while a question is open, from whoever opened
+// the conversation or owns the app. Not being understood is then worth a quiet
+// word to them; everything else is talk among people.
+func attempts(c conversation.Conversation, user, text string) bool {
+	plain := text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	return plain && c.OpenQuestion() > 0 && !over(c) && (c.By.ID == user ||
+		slices.ContainsFunc(c.Owners, func(o conversation.Owner) bool { return o.ID == user && o.State != conversation.NotTheirs }))
 }
 
 // asked answers words that are meant for us and belong to no conversation.

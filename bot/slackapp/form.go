@@ -3,8 +3,6 @@ package slackapp
 import (
 	"context"
 	"encoding/json"
-	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/slack-go/slack"
@@ -159,9 +157,9 @@ func (d *Doors) submit(ctx context.Context, i interaction) answer {
 	}}
 }
 
-var guid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
-
-// readForm makes facts of the fields.
+// readForm makes facts of the fields. All but the app's name go through the
+// policy, which takes what may be a secret out of an address (a user, a query, a
+// fragment: a link with a SAS token is easily pasted) before anybody keeps it.
 func (d *Doors) readForm(v view) (policy.Facts, map[string]string) {
 	const how = "given in the form"
 	wrong := map[string]string{}
@@ -170,48 +168,39 @@ func (d *Doors) readForm(v view) (policy.Facts, map[string]string) {
 	say := func(name policy.FactName, value string) {
 		facts = facts.With(policy.Fact{Name: name, Value: value, From: policy.FromAnswer, Why: how})
 	}
-	canonical := func(block string, name policy.FactName) {
-		s := picked(v, block)
-		if s == "" {
-			return
+	canonical := func(block string, name policy.FactName, stated, otherwise string) string {
+		if stated == "" {
+			return ""
 		}
-		value, err := d.Bot.Policy.Canonical(name, s)
-		if err != nil {
-			wrong[block] = "That is not one of the values I know. Please choose from the list."
-			return
+		value, err := d.Bot.Policy.Canonical(name, stated)
+		if err != nil { // its words repeat what was stated, and are not for here
+			wrong[block] = otherwise
+			return ""
 		}
 		say(name, value)
+		return value
+	}
+	choice := func(block string, name policy.FactName) {
+		canonical(block, name, picked(v, block), "That is not one of the values I know. Please choose from the list.")
 	}
 	if picked(v, formViolation) == "" {
 		wrong[formViolation] = "Please choose the violation: everything else follows from it."
 	}
-	canonical(formViolation, policy.Violated)
-	canonical(formParty, policy.PartyFact)
-	canonical(formCloud, policy.AppCloud)
+	choice(formViolation, policy.Violated)
+	choice(formParty, policy.PartyFact)
+	choice(formCloud, policy.AppCloud)
 	tenant := policy.AppTenant
 	if picked(v, formParty) == string(policy.FirstParty) {
 		tenant = policy.SGOwner
 	}
-	canonical(formTenant, tenant)
-	if s := written(v, formAppID); s != "" && !guid.MatchString(s) {
-		wrong[formAppID] = "That is not an app id. It looks like 00000000-0000-0000-0000-000000000000; you find it under App registrations."
-	} else {
-		say(policy.AppID, strings.ToLower(s))
-	}
+	choice(formTenant, tenant)
+	canonical(formAppID, policy.AppID, written(v, formAppID),
+		"That is not an app id. It looks like 00000000-0000-0000-0000-000000000000; you find it under App registrations.")
 	say(policy.AppName, cut(clean(written(v, formAppName)), maxTyped))
-	if s := written(v, formVault); s != "" && !isAddress(s) {
-		wrong[formVault] = "That is not an address. It looks like https://contoso-kv.vault.azure.net."
-	} else {
-		given.Cred.Store.URI = s
-		say(policy.VaultURI, s)
-	}
+	given.Cred.Store.URI = canonical(formVault, policy.VaultURI, written(v, formVault),
+		"That is not an address. It looks like https://contoso-kv.vault.azure.net.")
 	// What follows from the vault's address is the policy's to say.
 	return d.Bot.Policy.Infer(given).Without(policy.FoundBy, policy.FromAlert).Without(policy.VaultURI, policy.FromAlert).With(facts...), wrong
-}
-
-func isAddress(s string) bool {
-	u, err := url.Parse(s)
-	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && strings.Contains(u.Hostname(), ".") && u.User == nil
 }
 
 // picked is what was chosen in a block, written what was typed. Each has one element.

@@ -160,6 +160,7 @@ func TestEveryAnswerLooksAsItShould(t *testing.T) {
 	root := cards()["root"].(conversation.Root)
 	long := root
 	long.Title, long.App = nasty, nasty
+	ambiguous, _ := policy.Default().Read("gallatin", "typed")
 	for name, p := range map[string]*page{
 		"help":               helpPage(""),
 		"help-start":         helpPage("start"),
@@ -175,8 +176,10 @@ func TestEveryAnswerLooksAsItShould(t *testing.T) {
 		"list-mine":          onList(conversation.Conversation{ID: "RH-12"}, conversation.Named{By: conversation.Person{ID: alice}, Owner: conversation.Person{ID: alice}}),
 		"help-policy":        helpPage("policy"),
 		"help-unknown":       helpPage(nasty),
-		"unknown":            unknownPage([]string{"frobnicate", nasty}),
-		"unknown-many":       unknownPage(strings.Split(strings.Repeat("x ", 30), " ")),
+		"unknown":            unclearPage(nil, []string{"frobnicate", nasty}),
+		"unknown-many":       unclearPage(nil, strings.Split(strings.Repeat("x ", 30), " ")),
+		"ambiguous":          unclearPage(ambiguous, nil),
+		"ambiguous-unknown":  unclearPage(ambiguous, []string{"frobnicate"}),
 		"opened":             opened{id: "RH-12", place: conversation.Place{Channel: triage}}.page(),
 		"opened-direct":      opened{id: "RH-12", place: direct}.page(),
 		"opened-moved":       opened{id: "RH-12", place: direct, why: voiceNotMember}.page(),
@@ -191,7 +194,9 @@ func TestEveryAnswerLooksAsItShould(t *testing.T) {
 		"list-none":          listed("overdue", 0, nil),
 		"policy-row":         d.doors.policyPage("1P Torus Gallatin Mooncake"),
 		"policy-no-row":      d.doors.policyPage("1P GME Fairfax"),
-		"policy-other":       d.doors.policyPage("3P USME Public"),
+		"policy-conflict":    d.doors.policyPage("3P USME Public"),
+		"policy-both":        d.doors.policyPage("AME Fairfax"),
+		"policy-ambiguous":   d.doors.policyPage("3P gallatin"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			golden(t, "answer-"+name, undated(p.words()), nil)

@@ -139,7 +139,7 @@ func (d *Doors) triage(ctx context.Context, i interaction) answer {
 		finding: messageFinding(i.channel(), anchor),
 		place:   conversation.Place{Channel: i.channel(), Anchor: anchor}, text: m.text, how: "read in the message"}
 	facts, _ := d.Bot.Policy.Read(r.text, r.how)
-	if len(facts) == 0 {
+	if !certain(facts) {
 		return d.startForm(ctx, i.Trigger, form{Place: r.place, Empty: true}, back)
 	}
 	o, err := d.open(ctx, r, asAlert(facts), nil)

@@ -15,7 +15,7 @@ func TestEveryReplyThePolicyCanGiveFits(t *testing.T) {
 	p := policy.Default()
 	d := sit(t, set{door: "http"})
 	sent := map[string]bool{}
-	var shown, longest int
+	var shown, longest, most int
 	var walk func(c conversation.Conversation)
 	walk = func(c conversation.Conversation) {
 		for _, key := range c.Keys() {
@@ -34,6 +34,11 @@ func TestEveryReplyThePolicyCanGiveFits(t *testing.T) {
 				d.accepts(t, blocks, text)
 			}
 		}
+		if r, ok := c.CurrentReply(); ok {
+			if most = max(most, r.Parts); r.Parts > maxParts {
+				t.Errorf("a reply takes %d messages, so that its end is far from its beginning: %+v", r.Parts, c.Facts)
+			}
+		}
 		n := c.OpenQuestion()
 		if n == 0 {
 			return
@@ -50,8 +55,11 @@ func TestEveryReplyThePolicyCanGiveFits(t *testing.T) {
 		c, _ := conversation.Step(p, conversation.Conversation{ID: "RH-1"}, conversation.Opened{Violation: v, Facts: p.Infer(v), In: conversation.Place{Channel: triage}}, may)
 		walk(c)
 	}
-	t.Logf("%d cards, the longest has %d characters", shown, longest)
+	t.Logf("%d cards, the longest has %d characters; a reply takes at most %d messages", shown, longest, most)
 }
+
+// maxParts is how many messages one reply may take.
+const maxParts = 4
 
 // obeysOwn is obeys for texts with the policy's own links.
 func obeysOwn(s string) string {

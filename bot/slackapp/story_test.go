@@ -3,6 +3,7 @@ package slackapp
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -175,7 +176,7 @@ func TestMessagesThatAreNobodysWords(t *testing.T) {
 		`"type":"message","subtype":"bot_message","text":"1P"`,
 		`"type":"message","subtype":"message_changed","user":"U1","message":{"text":"1P"}`,
 		`"type":"message","subtype":"message_deleted","user":"U1"`,
-		`"type":"message","subtype":"thread_broadcast","user":"U1","text":"1P"`,
+		`"type":"message","subtype":"thread_broadcast","user":"U1","bot_id":"B1","text":"1P"`,
 		`"type":"message","subtype":"channel_join","user":"U1","text":"1P"`,
 		`"type":"message","text":"1P"`,
 		`"type":"message","user":"U1","text":"1P","thread_ts":"1.1"`,
@@ -193,6 +194,45 @@ func TestMessagesThatAreNobodysWords(t *testing.T) {
 	if n := c.OpenQuestion(); n != 1 {
 		t.Errorf("question %d is open: something that nobody said was taken for an answer", n)
 	}
+}
+
+// TestAReplyShownInTheChannelAsWellIsAReply: "Also send to channel" makes
+// another kind of message of the same words.
+func TestAReplyShownInTheChannelAsWellIsAReply(t *testing.T) {
+	d := sit(t, set{door: "http"})
+	check(t, d.Command(alice, triage, "/rehome", title))
+	root := d.find(triage, "*RH-1")
+	d.find(triage, "*1. Is ")
+	d.settle()
+	w := d.ask(signed("/slack/events", typeJSON, `{"type":"event_callback","event_id":"Ev","event":{"type":"message","subtype":"thread_broadcast","user":"`+bob+`",
+		"channel":"`+triage+`","ts":"9.1","thread_ts":"`+root.TS+`","root":{"ts":"`+root.TS+`","user":"`+botUser+`"},"text":"3P"}}`))
+	if w.Code != 200 {
+		t.Errorf("answered %d", w.Code)
+	}
+	d.find(triage, "answered by <@"+bob+">")
+}
+
+// TestANearMissIsSaidToWhoeverMeantIt: one word from whoever opened it or owns
+// the app, while a question is open, and to nobody else.
+func TestANearMissIsSaidToWhoeverMeantIt(t *testing.T) {
+	d := sit(t, set{door: "http"})
+	check(t, d.Command(alice, triage, "/rehome", title))
+	root := d.find(triage, "*RH-1")
+	d.find(triage, "*1. Is ")
+	d.settle()
+	before := d.heard("message")
+	talk := []string{"ask bob", "1P?", ":+1:", "<@" + bob + ">", "https://wiki.contoso.example/1P"}
+	for _, words := range talk {
+		d.say(alice, triage, root.TS, words)
+	}
+	d.say(bob, triage, root.TS, "banana")
+	d.await("all is heard", func() bool { return d.heard("message") == before+len(talk)+1 })
+	d.settle()
+	if n := len(d.Ephemerals(alice)) + len(d.Ephemerals(bob)); n != 1 { // the command's answer
+		t.Errorf("talk was answered:\n%s", d.Transcript())
+	}
+	d.say(alice, triage, root.TS, "banana")
+	d.told(alice, "The open question is: ")
 }
 
 func TestPressesThatComeTooLateOrFromElsewhere(t *testing.T) {
@@ -386,7 +426,7 @@ func TestTheMessageShortcutReadsAnAlert(t *testing.T) {
 		check(t, d.Shortcut(alice, MessageShortcut, random, ts))
 		d.told(alice, "That is already *RH-2*")
 
-		ts, err = d.PostAs("somebody", triage, "lunch?", nil)
+		ts, err = d.PostAs("somebody", triage, "lunch in Gallatin?", nil)
 		check(t, err)
 		check(t, d.Shortcut(alice, MessageShortcut, triage, ts))
 		if v, ok := d.Modal(alice); !ok || !strings.Contains(strings.Join(v.BlockTexts(), " "), "I recognised nothing in that message") {
@@ -437,6 +477,35 @@ func TestTheForm(t *testing.T) {
 	})
 }
 
+// TestTheFormKeepsNoSecretOfAnAddress: a vault's address is easily pasted with
+// the token that opens it.
+func TestTheFormKeepsNoSecretOfAnAddress(t *testing.T) {
+	d := sit(t, set{door: "http"})
+	for i, c := range []struct{ vault, shown string }{
+		{"https://contoso-kv.vault.azure.net/certificates/x?sv=2020&sig=SECRETSIG#SECRETFRAG", "`https://contoso-kv.vault.azure.net/certificates/x`"},
+		{"https://SECRETUSER:SECRETWORD@contoso-kv.vault.azure.net", "`https://contoso-kv.vault.azure.net`"},
+		{"contoso-kv.vault.azure.net", "`contoso-kv.vault.azure.net`"},
+	} {
+		check(t, d.Command(alice, triage, "/rehome", ""))
+		check(t, d.SubmitView(alice, map[string]string{"Violation": title, "App id": "{11111111-2222-4333-8444-55555555555A}", "Vault": c.vault}))
+		id := fmt.Sprintf("RH-%d", i+1)
+		root := d.find(triage, "*"+id+" · ")
+		for _, shown := range []string{c.shown, "11111111-2222-4333-8444-55555555555a", "ends in .vault.azure.net"} {
+			if !strings.Contains(root.Text, shown) {
+				t.Errorf("%s: the root does not say %s:\n%s", c.vault, shown, root.Text)
+			}
+		}
+		d.settle()
+		kept, err := d.store.Get(t.Context(), id)
+		check(t, err)
+		b, err := json.Marshal(kept)
+		check(t, err)
+		if all := string(b) + d.Transcript() + d.log.String(); strings.Contains(all, "SECRET") {
+			t.Errorf("%s: a secret was kept or said", c.vault)
+		}
+	}
+}
+
 // goldenView compares a view as the sandbox got it.
 func goldenView(t *testing.T, name string, v sandbox.View) {
 	t.Helper()
@@ -484,10 +553,12 @@ func TestQuestionsAboutWhatThereIs(t *testing.T) {
 		{"list", "Open and yours: none"},
 		{"list team", "Open in this channel: none"},
 		{"list overdue", "Open and overdue: none"},
-		{"list frobnicate", "I made nothing of `list frobnicate`"},
+		{"list frobnicate", "takes `mine`, `team` or `overdue`, not `frobnicate`"},
 		{"show RH-7", "There is no `RH-7`"},
-		{"show", "There is no `RH-…`"},
-		{"show ../../etc", "There is no"},
+		{"show 7", "There is no `RH-7`"},
+		{"show", "by its number: `/rehome show RH-7`"},
+		{"show ../../etc", "by its number"},
+		{"gallatin", "`gallatin` may mean the cloud Mooncake or the tenant Torus Gallatin, so nothing was opened"},
 		{"frobnicate the widget", "I made nothing of `frobnicate"},
 		{"digest", "`/rehome digest daily`"},
 		{"digest hourly", "`/rehome digest daily`"},
@@ -496,8 +567,15 @@ func TestQuestionsAboutWhatThereIs(t *testing.T) {
 		{"help owners", "Not my app"},
 		{"policy 3P CME", "`Mooncake, Prod + CME`"},
 		{"policy 1P AME Mooncake", "`MoonCake + Prod + CME`"},
-		{"policy 1P GME Mooncake", "There is *no policy row* for `1P GME Mooncake`"},
-		{"policy 3P AME Fairfax", "`AME` is in *Public*"},
+		{"policy 1P GME Mooncake", "There is *no policy row* for `1P GME Mooncake`. `GME` has one for *Public* alone"},
+		{"policy 1P Torus ITAR Public", "`Torus ITAR` has one for *Fairfax* alone"},
+		{"policy 1P USME Public", "`USME` has one for *Fairfax* alone"},
+		{"policy 1P CME Fairfax", "`CME` has one for *Mooncake* alone"},
+		{"policy 1P AME", "`FairFax + Prod + USME`"},
+		{"policy 3P AME Fairfax", "*contradict each other*: `AME` is a tenant in *Public*, and you said *Fairfax*"},
+		{"policy gallatin", "`gallatin` may mean the cloud Mooncake or the tenant Torus Gallatin, so no rows are shown"},
+		{"policy 3P ITAR", "`ITAR` may mean"},
+		{"policy option a", "I made nothing of `option a`, so no rows are shown"},
 		{"policy nonsense", "I made nothing of `nonsense`"},
 		{"policy", "3P, by app tenant"},
 	} {
@@ -505,13 +583,16 @@ func TestQuestionsAboutWhatThereIs(t *testing.T) {
 			t.Errorf("/rehome %s: want %q in\n%s", c.text, c.want, got)
 		}
 	}
+	if got := ask("policy 3P AME Fairfax"); strings.Contains(got, "no policy row") {
+		t.Errorf("a contradiction is said as a missing row:\n%s", got)
+	}
 	if n := len(d.AllMessages()); n != 0 {
 		t.Errorf("%d messages were posted for questions", n)
 	}
 	ask(title + " 3P")
 	d.settle()
 	for _, c := range []struct{ text, want string }{
-		{"list", "*RH-1* " + title}, {"list team", "*RH-1*"}, {"list overdue", "none"}, {"show rh-1", "*RH-1 · "}, {"show 1", "Worked on in <#" + triage + ">"},
+		{"list", "*RH-1* " + title}, {"list team", "*RH-1*"}, {"list overdue", "none"}, {"show rh-1", "*RH-1 · "}, {"show 01", "*RH-1 · "}, {"show 1", "Worked on in <#" + triage + ">"},
 	} {
 		if got := ask(c.text); !strings.Contains(got, c.want) {
 			t.Errorf("/rehome %s: want %q in\n%s", c.text, c.want, got)

@@ -3,6 +3,8 @@ package slackapp
 import (
 	"slices"
 	"strings"
+
+	"rehome/policy"
 )
 
 // This file holds the sentences the Slack side says by itself. What a
@@ -41,7 +43,7 @@ var helpTopics = map[string][]markup{
 	"start": {
 		bold("Starting"), newline,
 		"Write what you know, in any order, for example ", code("/rehome AAD Entra Apps cloud mismatches with Cert Cloud 3P Torus Gallatin"), ". What I recognise becomes a fact that everybody can see and change; what I don't, I say.", newline,
-		"In a channel that I'm in, everything happens there in a thread. Anywhere else it is between the two of us.",
+		"In a channel that I'm in, it is worked there, in a thread. Anywhere else it is between the two of us. Either way I also tell those who own the app: ", code("/rehome help owners"), ".",
 	},
 	"answer": {
 		bold("Answering"), newline,
@@ -50,23 +52,23 @@ var helpTopics = map[string][]markup{
 	},
 	"owners": {
 		bold("Owners"), newline,
-		"I look for an app's owners in the directory, then in the alert and the service map, and tell those I find in a direct message, with the same questions as the channel. The root message says where I looked and what came of it.", newline,
+		"I look for an app's owners among those people named before, then in the directory, the alert and the service map, until I find somebody I may tell. They get a direct message with the same questions as the channel. The root message says where I looked and what came of it.", newline,
 		"• ", bold("I take it"), " says that you work on it; ", bold("Hand over…"), " gives it to somebody, who is told", newline,
 		"• ", bold("Join"), " brings it into our direct message, too", newline,
 		"• ", bold("Not my app"), " in the direct message takes it off you, and asks whose it is; I remember that for the app", newline,
 		"• ", code("/rehome digest daily"), ": one message a day instead of one for each; ", code("digest now"), " takes it back", newline,
-		"Guests, apps and people of other workspaces are never told.",
+		"Guests, apps, people of other workspaces and those who left are never told.",
 	},
 	"list": {
 		bold("Listing"), newline,
 		"• ", code("/rehome list"), " or ", code("list mine"), ": open, and taken, owned, opened or answered by you", newline,
-		"• ", code("/rehome list team"), ": open and worked on in the channel you are in", newline,
-		"• ", code("/rehome list overdue"), ": open and past its due date", newline,
-		"• ", code("/rehome show RH-1"), ": one of them, open or not",
+		"• ", code("/rehome list team"), ": open and worked on in the channel you are in; in our direct message, all that is open", newline,
+		"• ", code("/rehome list overdue"), ": open and past its due date, wherever it is worked on", newline,
+		"• ", code("/rehome show RH-1"), " or ", code("show 1"), ": one of them, open or not",
 	},
 	"policy": {
 		bold("The policy tables"), newline,
-		code("/rehome policy"), " shows all rows; ", code("policy 3P CME"), " or ", code("policy 1P Torus Mooncake"), " those that fit. Where there is none, I say ", bold("no policy row"), ", and never use another.",
+		code("/rehome policy"), " shows all rows; ", code("policy 3P CME"), " or ", code("policy 1P Torus Mooncake"), " those that fit. Where there is none, I say ", bold("no policy row"), ", and never use another; where a 3P tenant is in another cloud than the one you say, that the two contradict each other.",
 	},
 }
 
@@ -93,22 +95,49 @@ func helpPage(topic string) *page {
 	return say(text...)
 }
 
-// unknownPage says what was not understood, and what is.
-func unknownPage(unknown []string) *page {
-	var said []markup
-	for i, w := range unknown[:min(len(unknown), 10)] {
-		if i > 0 {
-			said = append(said, ", ")
-		}
-		said = append(said, code(cut(w, 80)))
-	}
-	if len(unknown) > 10 {
-		said = append(said, " and more")
-	}
-	if len(said) == 0 {
-		said = []markup{"that"}
-	}
-	p := say(append(append([]markup{"I made nothing of "}, said...), ", so nothing was opened.")...)
+// unclearPage says why words opened nothing, and what would.
+func unclearPage(facts policy.Facts, unknown []string) *page {
+	p := unclear(facts, unknown, ", so nothing was opened.")
 	p.say(helpTopics[""]...)
 	return p
+}
+
+// unclear says what was not understood: a word that may mean two things, words
+// that mean nothing here, or both; and then what follows from that.
+func unclear(facts policy.Facts, unknown []string, so markup) *page {
+	word, ambiguous := facts.Get(policy.CloudWord)
+	var out []markup
+	if ambiguous {
+		out = append(out, code(cut(word.Value, 80)), " ", words(strings.TrimPrefix(word.Why, "it ")))
+	}
+	switch {
+	case ambiguous && len(unknown) > 0:
+		out = append(append(out, ", and I made nothing of "), pieces(unknown)...)
+	case !ambiguous:
+		out = append(append(out, "I made nothing of "), pieces(unknown)...)
+	}
+	if out = append(out, so); ambiguous {
+		out = append(out, " Please write which it is.")
+	}
+	return say(out...)
+}
+
+// maxPieces is how many pieces that were not understood are repeated.
+const maxPieces = 10
+
+func pieces(unknown []string) []markup {
+	if len(unknown) == 0 {
+		return []markup{"that"}
+	}
+	var out []markup
+	for i, w := range unknown[:min(len(unknown), maxPieces)] {
+		if i > 0 {
+			out = append(out, ", ")
+		}
+		out = append(out, code(cut(w, 80)))
+	}
+	if len(unknown) > maxPieces {
+		out = append(out, " and more")
+	}
+	return out
 }

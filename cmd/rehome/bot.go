@@ -52,6 +52,8 @@ type assembly struct {
 	doors  *slackapp.Doors
 	intake *intake.Intake
 	alerts *intake.Door
+
+	reached reach // how Slack answered last
 }
 
 // assemble opens the store and connects nothing. Whoever gets an assembly must
@@ -66,7 +68,7 @@ func assemble(p parts) (_ *assembly, err error) {
 	if a.chat, err = slackapp.NewChat(p.slack); err != nil {
 		return nil, err
 	}
-	if a.store, err = bolt.Open(p.path, bolt.Options{}); err != nil {
+	if a.store, err = openStore(p.path, bolt.Options{}); err != nil {
 		return nil, err
 	}
 	b := bot.Bot{Policy: p.policy, Store: a.store, Chat: a.chat, People: a.chat, Ownership: p.ownership, Manners: p.manners,
@@ -108,7 +110,10 @@ const stopWithin = 20 * time.Second
 func (a *assembly) run(ctx context.Context, more ...func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.bot.Run(ctx) })
-	g.Go(func() error { return answerBeside(ctx, a.path, direct{a.store, a.intake}, a.log) })
+	g.Go(func() error { return a.identify(ctx) })
+	if l := listenBeside(ctx, a.path, a.log); l != nil {
+		g.Go(func() error { return answerBeside(ctx, l, a.path, direct{a.store, a.intake}, a.log) })
+	}
 	if a.slack.AppToken != "" {
 		g.Go(func() error { return a.doors.RunSocket(ctx) })
 	}

@@ -49,8 +49,8 @@ const (
 )
 
 type demoInput struct {
-	listen, alerts, store string
-	verbose               bool
+	listen, alerts string
+	verbose        bool
 }
 
 func (p *program) demoCommand() *cobra.Command {
@@ -61,17 +61,16 @@ func (p *program) demoCommand() *cobra.Command {
 		Long: `demo runs the real bot against a Slack-compatible workspace and a directory in the
 same process, with sample alerts, and prints the address of a page that looks and
 works like Slack. Alerts come in by POST /v1/violations at the same address, with
-the token it prints (or REHOME_INTAKE_TOKEN). Nothing leaves this machine. Ctrl-C ends it, and everything is gone unless
---store keeps it.`,
+the token it prints (or REHOME_INTAKE_TOKEN). Nothing leaves this machine. Ctrl-C
+ends it, and everything is gone.`,
 		Example: `  rehome demo
   rehome demo --alerts alerts.ndjson       with alerts of your own
   tail -f feed.ndjson | rehome demo --alerts -`,
 		Args: args(0, 0, "flags only"),
 		RunE: func(c *cobra.Command, _ []string) error { return p.demo(c.Context(), in) },
 	}
-	c.Flags().StringVar(&in.listen, "listen", "", "`address` of the page (REHOME_LISTEN; default "+defaultListen+")")
+	checkedFlag(c, &in.listen, "listen", "`address` of the page (REHOME_LISTEN; default "+defaultListen+")", checkListen)
 	c.Flags().StringVar(&in.alerts, "alerts", "", "`file` with alerts instead of the samples (NDJSON or JSON); - for standard input")
-	c.Flags().StringVar(&in.store, "store", "", "keep the `store`, as bolt:PATH, instead of a temporary one")
 	c.Flags().BoolVarP(&in.verbose, "verbose", "v", false, "print the bot's log")
 	return c
 }
@@ -107,6 +106,7 @@ func (p *program) demo(ctx context.Context, in demoInput) (err error) {
 	return a.run(ctx, func(ctx context.Context) error {
 		fmt.Fprintf(p.out, "The workspace is at %s/\n\n", box.slack.url)
 		to := newSender(box.slack.url+"/v1/violations", a.door.Tokens[0])
+		to.samples = in.alerts == ""
 		p.report(ctx, to.sendAll(ctx, feed), whatToTry{a.path, to})
 		fmt.Fprintln(p.out, "\nStopped.")
 		return nil
@@ -168,7 +168,7 @@ func (p *program) demoFeed(file string) (io.ReadCloser, error) {
 }
 
 // demoParts are the settings of a demo: those of this machine's policy, and a
-// store that forget removes unless it was asked for.
+// store that forget removes.
 func (p *program) demoParts(in demoInput) (out parts, forget func() error, err error) {
 	forget = func() error { return nil }
 	s, err := p.settings()
@@ -198,10 +198,6 @@ func (p *program) demoParts(in demoInput) (out parts, forget func() error, err e
 	}
 	if len(out.door.Tokens) == 0 {
 		out.door.Tokens = []string{rand.Text()}
-	}
-	if in.store != "" {
-		out.path, err = storePath(in.store)
-		return out, forget, err
 	}
 	dir, err := os.MkdirTemp("", "rehome-demo-")
 	if err != nil {

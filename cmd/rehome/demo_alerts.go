@@ -16,13 +16,14 @@ import (
 
 // A sender posts alerts as any feed does: over HTTP, with a token.
 type sender struct {
-	client *http.Client
-	url    string // of /v1/violations
-	token  string
+	client  *http.Client
+	url     string // of /v1/violations
+	token   string
+	samples bool // it sends the samples, one of which is broken on purpose
 }
 
 func newSender(url, token string) sender {
-	return sender{&http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{Proxy: nil}}, url, token}
+	return sender{client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{Proxy: nil}}, url: url, token: token}
 }
 
 // sendAll reads alerts until they end or ctx does, posts each, and says what
@@ -69,6 +70,9 @@ func (s sender) sendOne(ctx context.Context, rec intake.Record, err error) strin
 	}
 	for _, e := range append(a.Errors, a.Notes...) {
 		said += fmt.Sprintf(" (%s)", strings.TrimSpace(e.Field+" "+e.Message))
+	}
+	if a.Quarantined > 0 && s.samples {
+		said += " (broken on purpose, to show it)"
 	}
 	return cmp.Or(said, "nothing to do")
 }

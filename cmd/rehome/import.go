@@ -193,7 +193,7 @@ people are told of it waits until the bot runs.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&in.store, "store", "", "the `store`, as bolt:PATH (REHOME_STORE; default "+defaultStore+")")
+	checkedFlag(c, &in.store, "store", "the `store`, as bolt:PATH (REHOME_STORE; default "+defaultStore+")", checkStore)
 	f.StringArrayVar(&in.mapping, "map", nil, "what a CSV column is: `COLUMN=FIELD`, or COLUMN=- to leave it out; may be repeated")
 	f.StringVar(&in.name, "name", "", "for standard input: the `name` of the file it is, such as export.csv")
 	f.BoolVar(&in.dry, "dry-run", false, "say what each line would become, and keep nothing")
@@ -294,7 +294,7 @@ func (p *program) taker(in importInput) (_ taker, done func() error, err error) 
 	if err != nil {
 		return nil, done, err
 	}
-	st, err := bolt.Open(path, bolt.Options{LockTimeout: time.Second})
+	st, err := openStore(path, bolt.Options{LockTimeout: time.Second})
 	if err != nil {
 		return nil, done, err
 	}

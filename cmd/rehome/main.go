@@ -13,6 +13,7 @@
 //	bot.go         a store, a policy, a chat and a bot put together
 //	demo.go        … against the sandbox
 //	serve.go       … against Slack
+//	ready.go       whether it can do its work, as /readyz says
 //	remembered.go  list, show, outbox: from the file, or over socket.go from whoever holds it
 package main
 

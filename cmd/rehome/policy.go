@@ -214,19 +214,17 @@ func (p *program) policyCheck(args []string) error {
 // "" and nil for the built-in policy.
 func (p *program) policyDir(args []string) (dir string, folder fs.FS, err error) {
 	if len(args) == 1 {
-		dir = args[0]
-	} else {
-		s, err := p.settings()
-		if err != nil {
-			return "", nil, err
-		}
-		dir = s.Policy
+		folder, err = policyFolder(args[0])
+		return args[0], folder, err
 	}
-	if dir == "" {
-		return "", nil, nil
+	s, err := p.settings()
+	if err != nil || s.Policy == "" {
+		return "", nil, err
 	}
-	folder, err = policyFolder(dir)
-	return dir, folder, err
+	if folder, err = policyFolder(s.Policy); err != nil {
+		err = inForce(err)
+	}
+	return s.Policy, folder, err
 }
 
 func (p *program) policyDiffCommand() *cobra.Command {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -83,7 +84,7 @@ func (p *program) remembered(storeFlag string) (remembered, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no store at %s; name it with --store or REHOME_STORE as bolt:PATH", path)
 	}
-	st, err := bolt.Open(path, bolt.Options{LockTimeout: time.Second})
+	st, err := openStore(path, bolt.Options{LockTimeout: time.Second})
 	if err != nil {
 		return nil, err
 	}
@@ -164,21 +165,22 @@ func whatOf(e conversation.Effect) string {
 	return ""
 }
 
-// idOf takes a conversation's id as people write it.
+// idOf takes a conversation's id as people write it: RH-7, rh-7 or 7.
 func idOf(word string) (string, error) {
 	id := strings.ToUpper(strings.TrimSpace(word))
-	if n, ok := strings.CutPrefix(id, "RH-"); ok && n != "" && strings.Trim(n, "0123456789") == "" {
-		return id, nil
+	if n := strings.TrimPrefix(id, "RH-"); n != "" && strings.Trim(n, "0123456789") == "" {
+		return "RH-" + n, nil
 	}
 	return "", wrong("%q is not a conversation; write RH- and its number, such as RH-1", word)
 }
 
 // rememberedCommand makes a command that asks a store and prints the answer.
 func (p *program) rememberedCommand(c *cobra.Command, ask func(ctx context.Context, r remembered, args []string, format string) error) *cobra.Command {
-	at := c.Flags().String("store", "", "the `store`, as bolt:PATH (REHOME_STORE)")
+	var at string
+	checkedFlag(c, &at, "store", "the `store`, as bolt:PATH (REHOME_STORE)", checkStore)
 	format := choiceFlag(c, "format", "how to print it", "table", "json")
 	c.RunE = func(c *cobra.Command, args []string) (err error) {
-		r, err := p.remembered(*at)
+		r, err := p.remembered(at)
 		if err != nil {
 			return err
 		}
@@ -216,7 +218,7 @@ func (p *program) listCommand() *cobra.Command {
 		}
 		return p.columns("ID\tSTATUS\tDUE\tAPP\tTITLE", len(all), func(i int) []string {
 			l := all[i]
-			return []string{l.ID, string(l.Status), dayOf(l.Due), cmp.Or(l.App, l.AppID, "-"), l.Title}
+			return []string{l.ID, string(l.Status), dayOf(l.Due), cmp.Or(l.App, l.AppID, "-"), cmp.Or(l.Title, "-")}
 		})
 	})
 }
@@ -335,20 +337,55 @@ func (p *program) outboxCommand() *cobra.Command {
 	})
 }
 
+// tableWidth is the most that a line of a table with a heading takes, in
+// characters. --format json has everything.
+const tableWidth = 120
+
 // columns prints n rows under a heading, aligned, with each cell on one line.
 func (p *program) columns(heading string, n int, row func(i int) []string) error {
-	w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+	var rows [][]string
 	if heading != "" {
-		fmt.Fprintln(w, heading)
+		rows = append(rows, strings.Split(heading, "\t"))
 	}
 	for i := range n {
 		cells := row(i)
 		for k, cell := range cells {
 			cells[k] = cutAt(strings.TrimRight(oneLineKeepingIndent(cell), " "), 100)
 		}
+		rows = append(rows, cells)
+	}
+	if heading != "" {
+		fit(rows, tableWidth)
+	}
+	w := tabwriter.NewWriter(p.out, 0, 0, columnGap, ' ', 0)
+	for _, cells := range rows {
 		fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
 	}
 	return w.Flush()
+}
+
+const columnGap = 2
+
+// fit cuts the cells of the widest columns until a line has room in width.
+func fit(rows [][]string, width int) {
+	widths := make([]int, len(rows[0]))
+	for _, cells := range rows {
+		for k, cell := range cells {
+			widths[k] = max(widths[k], utf8.RuneCountInString(cell))
+		}
+	}
+	total := columnGap * (len(widths) - 1)
+	for _, w := range widths {
+		total += w
+	}
+	for ; total > width; total-- {
+		widths[slices.Index(widths, slices.Max(widths))]--
+	}
+	for _, cells := range rows {
+		for k := range cells {
+			cells[k] = cutAt(cells[k], widths[k])
+		}
+	}
 }
 
 func oneLineKeepingIndent(s string) string {

@@ -33,10 +33,30 @@ replies with steps in which every value is filled in.`,
 	root.PersistentFlags().StringVar(&p.config, "config", "", "`file` with settings (REHOME_CONFIG)")
 	root.AddCommand(p.demoCommand(), p.serveCommand(), p.guideCommand(), p.policyCommand(),
 		p.importCommand(), p.listCommand(), p.showCommand(), p.outboxCommand(), p.versionCommand())
+	p.strictHelp(root)
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 	}
 	return root
+}
+
+// strictHelp lets help refuse what is no command; cobra's own succeeds.
+func (p *program) strictHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"}) // it was added a line above
+	explain := help.Run
+	help.Run = nil
+	help.RunE = func(c *cobra.Command, words []string) error {
+		about, rest, err := root.Find(words)
+		if err != nil {
+			return wrong("%w; see rehome --help", err)
+		}
+		if err := p.noSuchCommand(about, rest); err != nil {
+			return err
+		}
+		explain(c, words)
+		return nil
+	}
 }
 
 // noSuchCommand is the Args of commands that only have subcommands.
@@ -86,6 +106,29 @@ func choiceFlag(c *cobra.Command, name, usage string, from ...string) *choice {
 	c.Flags().Var(v, name, usage)
 	complete(c, name, from)
 	return v
+}
+
+// checked is a flag whose value is judged before anything begins.
+type checked struct {
+	value *string
+	check func(string) error
+}
+
+func (c *checked) String() string {
+	if c.value == nil {
+		return "" // cobra asks an empty one for its default
+	}
+	return *c.value
+}
+func (c *checked) Type() string { return "string" }
+func (c *checked) Set(s string) error {
+	*c.value = s
+	return c.check(s)
+}
+
+// checkedFlag adds a flag that is empty unless it is given.
+func checkedFlag(c *cobra.Command, into *string, name, usage string, check func(string) error) {
+	c.Flags().Var(&checked{into, check}, name, usage)
 }
 
 // complete offers the words when the shell completes the flag.

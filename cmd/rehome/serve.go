@@ -8,13 +8,13 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"rehome/bot/entra"
 	"rehome/bot/slackapp"
-	"rehome/store"
 )
 
 func (p *program) serveCommand() *cobra.Command {
@@ -39,14 +39,14 @@ one is named, and the environment, which wins:
 
 One of the Slack doors is needed, and both may be open. Each secret may be in a
 file instead, named by SLACK_BOT_TOKEN_FILE and so on. GET /healthz answers while
-the process lives, GET /readyz while it can do its work.`,
+the process lives, GET /readyz while Slack takes the token and the store works.`,
 		Example: `  SLACK_BOT_TOKEN=xoxb-… SLACK_APP_TOKEN=xapp-… rehome serve
   rehome serve --config /etc/rehome/rehome.yaml`,
 		Args: args(0, 0, "flags only"),
 		RunE: func(c *cobra.Command, _ []string) error { return p.serve(c.Context(), listenAt, storeAt) },
 	}
-	c.Flags().StringVar(&listenAt, "listen", "", "`address` for HTTP (REHOME_LISTEN; default "+defaultListen+")")
-	c.Flags().StringVar(&storeAt, "store", "", "the `store`, as bolt:PATH (REHOME_STORE; default "+defaultStore+")")
+	checkedFlag(c, &listenAt, "listen", "`address` for HTTP (REHOME_LISTEN; default "+defaultListen+")", checkListen)
+	checkedFlag(c, &storeAt, "store", "the `store`, as bolt:PATH (REHOME_STORE; default "+defaultStore+")", checkStore)
 	return c
 }
 
@@ -119,6 +119,10 @@ func (p *program) serveParts(s settings) (parts, error) {
 	if !secrets["SLACK_BOT_TOKEN"].isSet() {
 		return out, errors.New("SLACK_BOT_TOKEN is not set; set it to the app's bot token (xoxb-…), or try the bot without Slack: rehome demo")
 	}
+	// An xapp- in its place is for slackapp.NewChat to explain.
+	if token := secrets["SLACK_BOT_TOKEN"].reveal(); !strings.HasPrefix(token, "xoxb-") && !strings.HasPrefix(token, "xapp-") {
+		return out, errors.New("SLACK_BOT_TOKEN does not begin with xoxb-; set it to the Bot User OAuth Token, from OAuth & Permissions in the app's settings")
+	}
 	if !secrets["SLACK_APP_TOKEN"].isSet() && !secrets["SLACK_SIGNING_SECRET"].isSet() {
 		return out, errors.New("there is no way in from Slack; set SLACK_APP_TOKEN (xapp-…) for Socket Mode, or SLACK_SIGNING_SECRET for HTTP, or both")
 	}
@@ -173,24 +177,4 @@ func (a *assembly) handleCommon(mux *http.ServeMux) {
 	mux.Handle("/v1/violations", a.alerts)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", a.ready)
-}
-
-// ready answers 200 while the store can be read and Slack can reach us, and 503
-// with what is amiss otherwise.
-func (a *assembly) ready(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
-	defer cancel()
-	amiss := ""
-	if _, err := a.store.Get(ctx, "RH-0"); err != nil && !errors.Is(err, store.ErrNotFound) {
-		amiss = "the store cannot be read"
-		a.log.Warn("not ready", "err", err)
-	} else if a.slack.AppToken != "" && len(a.signed) == 0 && !a.doors.Connected() {
-		amiss = "Socket Mode is not connected"
-	}
-	if amiss != "" {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintln(w, amiss)
-		return
-	}
-	fmt.Fprintln(w, "ready")
 }

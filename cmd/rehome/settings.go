@@ -19,6 +19,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 
 	"rehome/policy"
+	"rehome/store/bolt"
 )
 
 // settings are what a deployment chooses. They come from rehome.yaml
@@ -221,12 +222,12 @@ var channelForm = regexp.MustCompile(`^[CG][A-Z0-9]{7,20}$`)
 // check judges the settings that are there.
 func (s *settings) check() error {
 	if s.Listen != "" {
-		if _, _, err := net.SplitHostPort(s.Listen); err != nil {
-			return bad("listen", "%q is not an address; write host:port, such as %s", s.Listen, defaultListen)
+		if err := checkListen(s.Listen); err != nil {
+			return bad("listen", "%s", err)
 		}
 	}
 	if s.Store != "" {
-		if _, err := storePath(s.Store); err != nil {
+		if err := checkStore(s.Store); err != nil {
 			return bad("store", "%s", err)
 		}
 	}
@@ -252,6 +253,36 @@ func checkChannel(name, id string) error {
 		return nil
 	}
 	return bad(name, "%q is not a channel id; take it from the channel's details in Slack (C…), not its name", id)
+}
+
+// checkListen judges an address to listen at.
+func checkListen(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port) //nolint:noctx // a number, or a name that this machine knows
+	}
+	if err != nil {
+		return fmt.Errorf("%q is not an address; write host:port, such as %s", addr, defaultListen)
+	}
+	return nil
+}
+
+func checkStore(store string) error {
+	_, err := storePath(store)
+	return err
+}
+
+// openStore opens a store's file, or says how to name another one.
+func openStore(path string, o bolt.Options) (*bolt.Store, error) {
+	st, err := bolt.Open(path, o)
+	var system *fs.PathError
+	switch {
+	case errors.Is(err, bolt.ErrLocked):
+		return nil, fmt.Errorf("%s is held by another rehome; stop that one, or name another store with --store or REHOME_STORE: %w", path, bolt.ErrLocked)
+	case errors.As(err, &system):
+		return nil, fmt.Errorf("the store %s cannot be used: %w; name a file on a local disk that you may write, with --store or REHOME_STORE as bolt:PATH", path, err)
+	}
+	return st, err
 }
 
 // storePath returns the file of a store that is named as bolt:PATH.
@@ -284,7 +315,7 @@ func (s *settings) policy() (*policy.Policy, error) {
 	}
 	folder, err := policyFolder(s.Policy)
 	if err != nil {
-		return nil, err
+		return nil, inForce(err)
 	}
 	p, err := policy.Load(folder)
 	if err != nil {
@@ -298,13 +329,20 @@ func (s *settings) policy() (*policy.Policy, error) {
 	return p.WithTenants(s.tenants), nil
 }
 
+// inForce says where the name of the policy folder came from.
+func inForce(err error) error {
+	return fmt.Errorf("REHOME_POLICY (or policy: in rehome.yaml): %w, or unset it to use the built-in ones", err)
+}
+
+// policyFolder opens a folder with policy files. Its errors name no setting:
+// the folder may be a word of the command line.
 func policyFolder(path string) (fs.FS, error) {
 	stat, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("policy folder: %w; REHOME_POLICY names a folder with policy files, unset it to use the built-in ones", err)
+		return nil, fmt.Errorf("policy folder: %w; name a folder with policy files", err)
 	}
 	if !stat.IsDir() {
-		return nil, fmt.Errorf("policy folder: %s is not a folder; REHOME_POLICY names the folder that the policy files are in", path)
+		return nil, fmt.Errorf("policy folder: %s is not a folder; name the folder that the policy files are in", path)
 	}
 	return os.DirFS(path), nil
 }

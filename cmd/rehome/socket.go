@@ -34,17 +34,22 @@ import (
 
 func socketBeside(storePath string) string { return storePath + ".sock" }
 
-// answerBeside listens beside the store until ctx ends. It must be called by
-// the process that holds the store: a socket left by one that crashed is
-// replaced. Where no socket can be had, the bot works without one.
-func answerBeside(ctx context.Context, storePath string, r remembered, log *slog.Logger) error {
-	at := socketBeside(storePath)
-	l, err := listenAs(ctx, at)
+// listenBeside listens beside the store, so that whoever is told that the bot is
+// up finds it there. It must be called by the process that holds the store: a
+// socket left by one that crashed is replaced. Where no socket can be had, the
+// bot works without one, and it returns nil.
+func listenBeside(ctx context.Context, storePath string, log *slog.Logger) net.Listener {
+	l, err := listenAs(ctx, socketBeside(storePath))
 	if err != nil {
 		log.Warn("list, show, outbox and import will not work beside this process", "err", err)
 		return nil
 	}
-	defer func() { _ = os.Remove(at) }()
+	return l
+}
+
+// answerBeside answers at the socket beside the store until ctx ends.
+func answerBeside(ctx context.Context, l net.Listener, storePath string, r remembered, log *slog.Logger) error {
+	defer func() { _ = os.Remove(socketBeside(storePath)) }()
 	server := &http.Server{
 		Handler: besideHandler(r), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
