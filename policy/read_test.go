@@ -153,6 +153,18 @@ func TestCanonicalSpellings(t *testing.T) {
 	}
 }
 
+func TestCleanLeavesPlainWordsAndNothingElse(t *testing.T) {
+	long := strings.Repeat("a", maxStated)
+	for in, want := range map[string]string{
+		"": "", "AME~!": "AME~!", long: long, long + "a": long + "…",
+		" a": "a", "a  b": "a b", "a\x00b\x1fc\x7fd\u0085e": "abcd e", "Zürich\u200b": "Zürich",
+	} {
+		if got := clean(in); got != want {
+			t.Errorf("%q is cleaned to %q, not %q", in, got, want)
+		}
+	}
+}
+
 func TestCleanCutsByCharactersAndSaysSo(t *testing.T) {
 	got := clean(strings.Repeat("ü", maxStated+10))
 	if utf8.RuneCountInString(got) != maxStated+1 || !strings.HasSuffix(got, "ü…") {

@@ -276,6 +276,9 @@ const maxStated = 500
 // clean makes a value from outside fit to be kept: one line, no invisible or
 // control characters, no white space around it, not longer than maxStated.
 func clean(s string) string {
+	if len(s) <= maxStated && !strings.ContainsFunc(s, notGraphic) {
+		return s // as most are
+	}
 	if len(s) > 8*maxStated { // work is bounded before characters are counted
 		s = s[:8*maxStated]
 	}
@@ -301,6 +304,9 @@ func clean(s string) string {
 	}
 	return b.String()
 }
+
+// notGraphic reports whether a character is anything but one that ASCII shows.
+func notGraphic(r rune) bool { return r <= ' ' || r > '~' }
 
 // thumbprint reads a SHA-1 or SHA-256 thumbprint in hex, with or without
 // colons and spaces.

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -228,7 +229,7 @@ func (t *tx) advance(n uint64, was held, step store.Step, at time.Time, event st
 	if err != nil {
 		return next, err
 	}
-	text, err := json.Marshal(&next)
+	text, err := t.encode(&next)
 	if err != nil {
 		return next, fmt.Errorf("conversation %s cannot be kept: %w", id, err)
 	}
@@ -300,7 +301,7 @@ func sort(n uint64, c conversation.Conversation, effects []conversation.Effect, 
 func (t *tx) entries(n, before uint64, records []conversation.Record, at time.Time, event string) (texts [][]byte, newest uint64, err error) {
 	seq := t.Bucket([]byte(inJournal)).Sequence()
 	for _, r := range records {
-		text, err := json.Marshal(&entry{Conversation: n, Before: before, At: stampOf(at), By: r.By.ID, Text: r.Text, Event: event})
+		text, err := t.encode(&entry{Conversation: n, Before: before, At: stampOf(at), By: r.By.ID, Text: r.Text, Event: event})
 		if err != nil {
 			return nil, 0, fmt.Errorf("the journal of %s cannot be kept: %w", idOf(n), err)
 		}
@@ -412,7 +413,7 @@ func (t *tx) remember(key, value string) error {
 
 // quarantine keeps a record aside.
 func (t *tx) quarantine(q store.Quarantined) error {
-	text, err := json.Marshal(quarantined{At: stampOf(q.At), Source: q.Source, Why: q.Why, Body: q.Body})
+	text, err := t.encode(&quarantined{At: stampOf(q.At), Source: q.Source, Why: q.Why, Body: q.Body})
 	if err != nil {
 		return fmt.Errorf("a record from %s cannot be kept aside: %w", q.Source, err)
 	}
@@ -529,11 +530,21 @@ func (t *tx) putDelivery(bucket string, id uint64, d delivery) error {
 	if bucket == inDeliveries {
 		t.changes = append(t.changes, change{line: d.Line, waiting: waiting{id: id, due: d.Due.time(), channel: d.Channel}})
 	}
-	text, err := d.text()
+	text, err := t.encode(&d)
 	if err != nil {
-		return err
+		return fmt.Errorf("a delivery (%s) of %s cannot be kept: %w", d.Kind, idOf(d.Conversation), err)
 	}
 	return t.put(bucket, number(id), text)
+}
+
+// encode returns v as JSON. The text lasts as long as the write that is
+// running: its record is a copy.
+func (t *tx) encode(v any) ([]byte, error) {
+	start := t.texts.Len()
+	if err := json.NewEncoder(&t.texts).Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(t.texts.Bytes()[start:], []byte("\n")), nil
 }
 
 // next returns a bucket's next number.

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -166,6 +167,7 @@ func (s *Store) commit(group []*write) (culprit int, err error) {
 	dirty, size := false, 0
 	for i, w := range group {
 		running, t.touched = i, false
+		t.texts.Reset()
 		w.err = w.run(t)
 		if w.err != nil && t.touched {
 			return i, w.err // half of it is in the transaction
@@ -199,7 +201,8 @@ func damagedFile(path string, why any) error {
 // tx is a write transaction.
 type tx struct {
 	*bbolt.Tx
-	touched bool     // by the write that is running
-	changes []change // to deliveries that wait
-	link    []byte   // hash of the journal's last entry, once it is needed
+	touched bool         // by the write that is running
+	changes []change     // to deliveries that wait
+	link    []byte       // hash of the journal's last entry, once it is needed
+	texts   bytes.Buffer // what the write that is running has encoded
 }

@@ -209,14 +209,6 @@ func newDelivery(n uint64, c conversation.Conversation, e conversation.Effect, a
 	return d, nil
 }
 
-func (d delivery) text() ([]byte, error) {
-	text, err := json.Marshal(&d)
-	if err != nil {
-		return nil, fmt.Errorf("a delivery (%s) of %s cannot be kept: %w", d.Kind, idOf(d.Conversation), err)
-	}
-	return text, nil
-}
-
 func readDelivery(bucket string, key, body []byte) (d delivery, err error) {
 	d.Effect = new(json.RawMessage)
 	if err := json.Unmarshal(body, &d); err != nil {
