@@ -129,7 +129,7 @@ func boxUp(ctx context.Context, l net.Listener, out *parts) (_ *box, err error) 
 			err = errors.Join(err, l.Close())
 		}
 	}()
-	if b.slack, err = openWorkspace(l); err != nil {
+	if b.slack, err = openWorkspace(l); err != nil { //nolint:contextcheck // a workspace lives until it is closed
 		return nil, err
 	}
 	own, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")

@@ -210,7 +210,7 @@ func (p *program) importAll(ctx context.Context, in importInput, files []string)
 	if err != nil {
 		return wrong("--map: %w", err)
 	}
-	into, done, err := p.taker(in)
+	into, done, err := p.taker(in) //nolint:contextcheck // only asks whether somebody listens beside the store, within a bound
 	if err != nil {
 		return err
 	}

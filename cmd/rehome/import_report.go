@@ -114,7 +114,7 @@ func (r *report) end() error {
 
 // add takes up what became of a record.
 func (r *report) add(f *fileReport, b intake.Became) {
-	f.tally.count(b)
+	f.count(b)
 	s := stretch{From: b.Line, To: b.Line, Became: outcomeOf(b), Conversations: slices.DeleteFunc(b.Conversations, func(id string) bool { return id == rehearsed })}
 	for _, fault := range b.Faults {
 		s.said = append(s.said, fault.String())

@@ -37,7 +37,7 @@ func (a *assembly) amiss(ctx context.Context) string {
 	if a.slack.AppToken != "" && len(a.signed) == 0 && !a.doors.Connected() {
 		return "Socket Mode is not connected"
 	}
-	switch err := a.reached.ask(a.chat.Reach); {
+	switch err := a.reached.ask(a.chat.Reach); { //nolint:contextcheck // the answer is shared by all who ask, so no one caller ends it
 	case errors.Is(err, slackapp.ErrTokenRefused):
 		return "Slack refuses the bot token; check SLACK_BOT_TOKEN"
 	case err != nil:
@@ -91,5 +91,5 @@ func (a *assembly) identify(ctx context.Context) error {
 	default:
 		a.log.Info("Slack knows us", "workspace", self.Team, "team", self.TeamID, "bot", self.UserID)
 	}
-	return nil
+	return nil //nolint:nilerr // a Slack that is away, or our own end, is no reason not to start
 }

@@ -102,11 +102,13 @@ func besideHandler(r remembered) http.Handler {
 			reply(w, nil, err)
 			return
 		}
+		//nolint:contextcheck // the request's own context is used
 		hear(w, func(hear func(heard) error) error {
 			return r.takeIn(req.Context(), source{q.Get("name"), m, req.Body}, hear)
 		})
 	})
 	mux.HandleFunc("POST /reread", func(w http.ResponseWriter, req *http.Request) {
+		//nolint:contextcheck // the request's own context is used
 		hear(w, func(hear func(heard) error) error { return r.reread(req.Context(), hear) })
 	})
 	return mux
