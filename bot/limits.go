@@ -14,7 +14,7 @@ import (
 // burst and a minute's rate together stay under each.
 var (
 	postsInChannel = limit{every: time.Second, burst: 3}
-	postsInAll     = limit{every: 220 * time.Millisecond, burst: 25}
+	postsInAll     = limit{every: 225 * time.Millisecond, burst: 15}
 	edits          = limit{every: 1500 * time.Millisecond, burst: 10}
 	tells          = limit{every: 650 * time.Millisecond, burst: 8}
 )

@@ -291,10 +291,11 @@ func (b *Bot) turn(ctx context.Context, m Message) error {
 	if m.TS != "" {
 		return b.limits.wait(ctx, "edits", edits, b.Now())
 	}
-	if err := b.limits.wait(ctx, "posts in "+m.Channel, postsInChannel, b.Now()); err != nil {
+	// The channel's limit is the narrower one, so its turn is waited for last.
+	if err := b.limits.wait(ctx, "posts", postsInAll, b.Now()); err != nil {
 		return err
 	}
-	return b.limits.wait(ctx, "posts", postsInAll, b.Now())
+	return b.limits.wait(ctx, "posts in "+m.Channel, postsInChannel, b.Now())
 }
 
 // correct holds back what Slack says comes too fast.

@@ -345,8 +345,8 @@ func sections(d policy.Decision) []Section {
 		out = append(out, Section{Heading: "Links", Links: r.Links})
 	}
 	version := "Policy " + r.Policy.Version + ", " + cut(r.Policy.Digest, 19)
-	if r.Policy.Stale != "" {
-		version += ". " + r.Policy.Stale
+	if old := r.Policy.Stale; old != "" {
+		out = append(out, Section{Warning: true, Text: policy.Say(strings.ToUpper(old[:1]) + old[1:])})
 	}
 	return append(out, Section{Text: policy.Say(version)})
 }

@@ -533,11 +533,12 @@ func sameDecision(a, b policy.Decision) bool {
 // That the policy has meanwhile grown old is no reason to tell it again.
 func readsTheSame(a, b policy.Decision) bool {
 	told := func(d policy.Decision) string {
-		cards := parts(d, allParts)
-		if n := len(cards); n > 0 && d.Remediation != nil {
-			cards[n-1] = cards[n-1][:len(cards[n-1])-1] // the policy's version and age
+		if d.Remediation != nil {
+			r := *d.Remediation
+			r.Policy.Stale = ""
+			d.Remediation = &r
 		}
-		return digest(cards)
+		return digest(sections(d))
 	}
 	return a.Outcome == b.Outcome && a.Policy.Digest == b.Policy.Digest && told(a) == told(b)
 }
