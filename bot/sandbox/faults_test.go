@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -58,6 +59,7 @@ func TestAFaultSpoilsTheAnswerBeforeOrAfterTheWork(t *testing.T) {
 				}
 				_, _, err = b.api.PostMessage(ops, slack.MsgOptionText("y", false))
 				check(t, err)
+				synctest.Wait() // a call is noted when its handler has ended, which may be after the client heard
 				if calls := b.Calls(); len(calls) != 2 || c.says != "" && calls[0].Error != c.kind.String() {
 					t.Errorf("calls %+v", calls)
 				}

@@ -279,7 +279,8 @@ func formComplains(t *testing.T, s *stage) {
 	s.keys("right" + kb.Enter)
 	s.hear(got, "right Mooncake 2026-12-01 3P 1")
 	s.until(`!$("dialog")`)
-	if _, open := s.w.Modal(ann); open {
+	// The page closes it at once and tells the workspace.
+	if err := s.w.Await(soon(s.t), func() bool { _, open := s.w.Modal(ann); return !open }); err != nil {
 		t.Error("the workspace still shows the modal")
 	}
 }
