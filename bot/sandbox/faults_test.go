@@ -57,9 +57,10 @@ func TestAFaultSpoilsTheAnswerBeforeOrAfterTheWork(t *testing.T) {
 				if n := len(b.Messages(ops)); n != c.posted {
 					t.Errorf("%d messages were posted, want %d", n, c.posted)
 				}
+				synctest.Wait() // a call is noted when its handler has ended, which may be after the client heard
 				_, _, err = b.api.PostMessage(ops, slack.MsgOptionText("y", false))
 				check(t, err)
-				synctest.Wait() // a call is noted when its handler has ended, which may be after the client heard
+				synctest.Wait()
 				if calls := b.Calls(); len(calls) != 2 || c.says != "" && calls[0].Error != c.kind.String() {
 					t.Errorf("calls %+v", calls)
 				}
