@@ -334,7 +334,11 @@ func sections(d policy.Decision) []Section {
 		out = append(out, Section{Heading: s.Title, Number: i + 1, Gate: s.Gate, Text: s.Text, Links: s.Links})
 	}
 	if len(r.Requirements) > 0 {
-		var t policy.Text
+		spans := 0
+		for _, q := range r.Requirements {
+			spans += 3 + len(q.Text)
+		}
+		t := make(policy.Text, 0, spans)
 		for _, q := range r.Requirements {
 			t = append(t, policy.Span{Kind: policy.Bullet}, bold(q.Title), plain(": "))
 			t = append(t, q.Text...)

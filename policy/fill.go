@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -79,6 +80,9 @@ type values struct {
 	state [conditionCount]string
 	fill  [blankCount]string
 	err   error // the first blank that had nothing to fill it
+
+	spans Text            // what render returns is cut out of it, one text after another
+	said  strings.Builder // so are the words that had blanks
 }
 
 // values collects what is known.
@@ -99,7 +103,7 @@ func (c *course) values(path FixPath) *values {
 	v.fill[blankParty] = string(path.Party)
 	v.state[onOption] = path.Option
 	v.state[onStore] = orElse(c.f.Value(Vault), "unknown")
-	v.fill[blankStore] = map[string]string{"KV": "Key Vault", "dSMS": "dSMS folder", "unknown": "Key Vault or dSMS folder"}[v.state[onStore]]
+	v.fill[blankStore] = storeWords[v.state[onStore]]
 	v.state[onHandoff], v.fill[blankOldCert] = yesNo(c.hand), "non-prod certificate"
 	if c.hand || path.Scenario != TenantMismatch {
 		v.fill[blankOldCert] = "old certificate"
@@ -114,6 +118,8 @@ func (c *course) values(path FixPath) *values {
 	c.rowValues(v, path.Row)
 	return v
 }
+
+var storeWords = map[string]string{"KV": "Key Vault", "dSMS": "dSMS folder", "unknown": "Key Vault or dSMS folder"}
 
 // governed reports whether the policy governs who may issue the certificate,
 // even where what is known does not make a row: by the app's tenant, or by the
@@ -174,6 +180,13 @@ func yesNo(b bool) string {
 	return "no"
 }
 
+// How many spans a playbook has, and how many bytes of words with blanks in
+// them: what most stay under, so that there is room for them at once.
+const (
+	manySpans = 160
+	manyWords = 2 << 10
+)
+
 // fill makes a remediation of the playbook for a way out.
 func (p *Policy) fill(path FixPath, v *values) (Remediation, error) {
 	b := p.playbook(path.Scenario, path.Party, path.Option)
@@ -183,13 +196,15 @@ func (p *Policy) fill(path FixPath, v *values) (Remediation, error) {
 	if b.settings == "required" && path.Row == nil {
 		return Remediation{}, fmt.Errorf("playbook %s needs a policy row and has none", b.id)
 	}
+	v.spans = make(Text, 0, manySpans)
+	v.said.Grow(manyWords)
 	r := Remediation{
 		Playbook: b.id, Title: b.title.line(v), Threat: b.threat.line(v),
 		Settings: settings(path.Row, v), Requirements: p.requirements, Links: links(b.links, v),
 		Steps: make([]Step, 0, len(b.steps)), Warnings: make([]Text, 0, len(b.warnings)),
 	}
 	for _, w := range b.warnings {
-		if text := render(nil, w, v); len(text) > 0 {
+		if text := w.render(v); len(text) > 0 {
 			r.Warnings = append(r.Warnings, text)
 		}
 	}
@@ -199,7 +214,7 @@ func (p *Policy) fill(path FixPath, v *values) (Remediation, error) {
 			continue
 		}
 		r.Steps = append(r.Steps, Step{
-			ID: s.id, Title: s.title.line(v), Text: render(nil, s.body, v),
+			ID: s.id, Title: s.title.line(v), Text: s.body.render(v),
 			Gate: s.gate, Links: links(s.links, v), Source: s.source,
 		})
 	}
@@ -211,7 +226,7 @@ func (b *playbook) say(id string, v *values) (Text, error) {
 	if b != nil {
 		for i := range b.steps {
 			if b.steps[i].id == id {
-				return render(nil, b.steps[i].body, v), v.err
+				return b.steps[i].body.render(v), v.err
 			}
 		}
 	}
@@ -243,7 +258,7 @@ func (t template) line(v *values) string {
 	if len(t) == 1 && len(t[0].when) == 0 && len(t[0].spans) == 1 {
 		return v.words(t[0].spans[0].parts)
 	}
-	return render(nil, t, v).String()
+	return t.render(v).String()
 }
 
 // links returns the addresses whose conditions hold.
@@ -251,21 +266,25 @@ func links(defs []*linkDef, v *values) []Link {
 	var out []Link
 	for _, d := range defs {
 		if d.URL != "" && d.when.hold(v) {
+			if out == nil {
+				out = make([]Link, 0, len(defs))
+			}
 			out = append(out, d.Link)
 		}
 	}
 	return out
 }
 
-// render appends a template's spans to out, blanks filled in.
-func render(out Text, t template, v *values) Text {
-	if out == nil {
-		n := 0
-		for i := range t {
-			n += len(t[i].spans) + 1
-		}
-		out = make(Text, 0, n)
+// render returns a template's spans, blanks filled in.
+func (t template) render(v *values) Text {
+	n := 0
+	for i := range t {
+		n += len(t[i].spans) + 1
 	}
+	if cap(v.spans) < n {
+		v.spans = make(Text, 0, n)
+	}
+	out := v.spans[:0]
 	group := 0
 	for i := range t {
 		p := &t[i]
@@ -286,7 +305,8 @@ func render(out Text, t template, v *values) Text {
 			out = append(out, p.spans[j].render(v))
 		}
 	}
-	return out
+	v.spans = out[len(out):]
+	return slices.Clip(out)
 }
 
 func (s *blankSpan) render(v *values) Span {
@@ -306,12 +326,7 @@ func (v *values) words(parts []part) string {
 	if len(parts) == 1 && parts[0].blank == noBlank {
 		return parts[0].words
 	}
-	var b strings.Builder
-	size := 0
-	for _, p := range parts {
-		size += len(p.words) + len(v.fill[p.blank])
-	}
-	b.Grow(size)
+	from := v.said.Len()
 	for _, p := range parts {
 		words := p.words
 		if p.blank != noBlank {
@@ -320,7 +335,7 @@ func (v *values) words(parts []part) string {
 				v.err = fmt.Errorf("nothing is known to fill in {%s}", blanks[p.blank].name)
 			}
 		}
-		b.WriteString(words)
+		v.said.WriteString(words)
 	}
-	return b.String()
+	return v.said.String()[from:]
 }

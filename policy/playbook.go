@@ -470,7 +470,7 @@ func (l *loader) loadRequirements() {
 		if title == "" {
 			return
 		}
-		text := render(nil, r.template(body, false, conditions{}), &values{})
+		text := r.template(body, false, conditions{}).render(&values{})
 		if len(text) == 0 {
 			l.wrong(file, line, fmt.Sprintf("requirement %q has no text", title), "say what is required")
 		}

@@ -308,11 +308,21 @@ func (c conditions) hold(v *values) bool {
 		if one.is == got {
 			continue
 		}
-		if !strings.Contains(one.is, "|") || !slices.Contains(strings.Split(one.is, "|"), got) {
+		if !one.lists(got) {
 			return false
 		}
 	}
 	return true
+}
+
+// lists reports whether a value is one of those with | between them.
+func (c condition) lists(value string) bool {
+	for is := range strings.SplitSeq(c.is, "|") {
+		if is == value {
+			return true
+		}
+	}
+	return false
 }
 
 // conditions reads "store=KV|unknown, party=1P".

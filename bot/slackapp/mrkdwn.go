@@ -104,16 +104,35 @@ func mark(with string, m markup) markup {
 // that may be linked.
 func link(title, address string) markup {
 	const longest = 1500
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return words(title) + " (" + code(address) + ")"
+	safe, ok := address, isBareAddress(address)
+	if !ok {
+		u, err := url.Parse(address)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return words(title) + " (" + code(address) + ")"
+		}
+		safe = linkEscaper.Replace(tidy(u.String()))
 	}
-	safe := linkEscaper.Replace(tidy(u.String()))
 	if len(safe) > longest {
 		return words(title) + " (" + code(address) + ")"
 	}
 	shown := neutral(strings.ReplaceAll(label(title, 200), "|", "/"))
 	return markup("<" + safe + "|" + orElse(shown, "link") + ">")
+}
+
+// isBareAddress reports whether an address is made of nothing that parsing or
+// escaping could change, as nearly all of the policy's are.
+func isBareAddress(s string) bool {
+	rest, ok := strings.CutPrefix(s, "https://")
+	if !ok || rest == "" || rest[0] == '/' || rest[0] == '?' {
+		return false
+	}
+	for i := range len(rest) {
+		c := rest[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-._/?=", rune(c)) {
+			return false
+		}
+	}
+	return true
 }
 
 var userID = regexp.MustCompile(`^[UW][A-Z0-9]{1,20}$`)
@@ -225,19 +244,10 @@ func pack(atoms []markup, limit int) []string {
 		for _, a := range atoms[from:to] {
 			b.WriteString(string(a))
 		}
-		if s := strings.Trim(b.String(), "\n "); s != "" {
+		if s := trim(b.String()); s != "" {
 			out = append(out, s)
 		}
 		from, size, bytes = to, 0, 0
-	}
-	total := 0
-	for _, a := range atoms {
-		total += len(a)
-	}
-	if total <= limit { // so are the characters
-		bytes = total
-		flush(len(atoms))
-		return out
 	}
 	for i, a := range atoms {
 		n := utf8.RuneCountInString(string(a))
@@ -249,6 +259,9 @@ func pack(atoms []markup, limit int) []string {
 	flush(len(atoms))
 	return out
 }
+
+// trim takes off what an atom brings for between it and the next.
+func trim(s string) string { return strings.Trim(s, "\n ") }
 
 // clean makes one line of s without anything invisible, single-spaced.
 func clean(s string) string {
@@ -321,6 +334,9 @@ func neutral(s string) string {
 	from := 0 // what is before was written
 	for i := 0; i < len(s); i++ {
 		c := s[i]
+		if !formatting[c] {
+			continue
+		}
 		as := ""
 		switch c {
 		case '&':
@@ -358,6 +374,9 @@ func neutral(s string) string {
 	b.WriteString(s[from:])
 	return b.String()
 }
+
+// formatting are the characters that neutral has to look at.
+var formatting = [256]bool{'&': true, '<': true, '>': true, '`': true, '*': true, '_': true, '~': true, ':': true, '@': true}
 
 // calls reports whether s begins with the name of an emoji or of everybody.
 func calls(s string) bool {

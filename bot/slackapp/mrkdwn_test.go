@@ -2,6 +2,7 @@ package slackapp
 
 import (
 	"encoding/json"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -60,6 +61,31 @@ func TestOnlyHTTPAddressesBecomeLinks(t *testing.T) {
 		if got := string(link("T", c.address)); got != c.want {
 			t.Errorf("link(%q) = %q, want %q", c.address, got, c.want)
 		}
+	}
+}
+
+// TestABareAddressIsItsOwnLink: what is linked without being parsed is what
+// parsing and escaping would have made of it.
+func TestABareAddressIsItsOwnLink(t *testing.T) {
+	bare := 0
+	var try func(address string, more int)
+	try = func(address string, more int) {
+		if isBareAddress(address) {
+			bare++
+			u, err := url.Parse(address)
+			if err != nil || u.Host == "" || linkEscaper.Replace(tidy(u.String())) != address {
+				t.Errorf("%q is not bare: %v, %v", address, u, err)
+			}
+		}
+		if more > 0 {
+			for _, c := range "aA0-._/?=#%:@&<|" {
+				try(address+string(c), more-1)
+			}
+		}
+	}
+	try("https://", 4)
+	if bare == 0 {
+		t.Error("none was tried")
 	}
 }
 

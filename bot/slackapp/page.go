@@ -2,6 +2,7 @@ package slackapp
 
 import (
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/slack-go/slack"
@@ -10,11 +11,18 @@ import (
 // A page is a message or a view being written: its blocks, and the same in
 // words. Screen readers and notifications see nothing but the words, so that
 // whatever is put on a page goes into both.
+//
+// Nearly all words of a block are also words of the text, so the text is
+// written first and the block's are cut out of it.
 type page struct {
 	blocks []slack.Block
-	text   []markup
 	size   int  // characters in blocks
 	full   bool // something had to be left out, and that was said
+
+	atoms []markup // of the paragraph that is being written; room for the next one's
+	text  strings.Builder
+	chars int // characters in text
+	fits  int // how many bytes of text one message holds, cut between two atoms
 }
 
 // header is a line of large print. It is plain text to Slack, so that nothing
@@ -26,10 +34,22 @@ func (p *page) header(s string) {
 
 // say is a paragraph, in as many blocks as it needs.
 func (p *page) say(m ...markup) {
-	for _, s := range pack(m, maxTextObject-100) {
-		p.add(slack.NewSectionBlock(mrkdwn(s), nil, nil), utf8.RuneCountInString(s))
+	p.paragraphs(m, func(s *slack.TextBlockObject) slack.Block { return slack.NewSectionBlock(s, nil, nil) })
+}
+
+// paragraphs adds atoms to the words, and to the blocks in as few as they fit.
+func (p *page) paragraphs(m []markup, block func(*slack.TextBlockObject) slack.Block) {
+	before := p.chars
+	said := p.speak(m...)
+	if chars := p.chars - before; chars <= maxTextObject-100 {
+		if s := trim(said); s != "" {
+			p.add(block(mrkdwn(s)), chars-(len(said)-len(s)))
+		}
+		return
 	}
-	p.speak(m...)
+	for _, s := range pack(m, maxTextObject-100) {
+		p.add(block(mrkdwn(s)), utf8.RuneCountInString(s))
+	}
 }
 
 // beside is a paragraph with a button at its side.
@@ -45,10 +65,7 @@ func (p *page) beside(blockID string, button *slack.ButtonBlockElement, m ...mar
 
 // note is a paragraph in small print.
 func (p *page) note(m ...markup) {
-	for _, s := range pack(m, maxTextObject-100) {
-		p.add(slack.NewContextBlock("", mrkdwn(s)), utf8.RuneCountInString(s))
-	}
-	p.speak(m...)
+	p.paragraphs(m, func(s *slack.TextBlockObject) slack.Block { return slack.NewContextBlock("", s) })
 }
 
 // controls are buttons or a select, and how they are said.
@@ -58,10 +75,25 @@ func (p *page) controls(blockID string, spoken []markup, elements ...slack.Block
 
 func (p *page) rule() { p.add(slack.NewDividerBlock(), 0) }
 
-// speak adds to the words alone.
-func (p *page) speak(m ...markup) {
-	if len(m) > 0 {
-		p.text = append(append(p.text, m...), newline)
+// speak adds to the words alone, as a line of its own, and returns it.
+func (p *page) speak(m ...markup) string {
+	if len(m) == 0 {
+		return ""
+	}
+	from := p.text.Len()
+	for _, atom := range m {
+		p.utter(atom)
+	}
+	p.utter(newline)
+	return p.text.String()[from:]
+}
+
+// utter adds an atom to the words, and notes whether it still fits.
+func (p *page) utter(atom markup) {
+	p.text.WriteString(string(atom))
+	p.chars += utf8.RuneCountInString(string(atom))
+	if p.chars <= maxTopLevel-100 {
+		p.fits = p.text.Len()
 	}
 }
 
@@ -82,25 +114,31 @@ func (p *page) add(b slack.Block, size int, spoken ...markup) {
 
 // words returns the whole page as top-level text.
 func (p *page) words() string {
-	texts := pack(p.text, maxTopLevel-100)
-	switch len(texts) {
-	case 0:
+	all := p.text.String()
+	switch kept := trim(all[:p.fits]); {
+	case trim(all[p.fits:]) != "":
+		return kept + "\n" + string(voiceCut)
+	case kept == "":
 		return string(voiceEmpty)
-	case 1:
-		return texts[0]
+	default:
+		return kept
 	}
-	return texts[0] + "\n" + string(voiceCut)
 }
 
 // stamp gives the first block its id, by which the message can be found again,
 // and every other block without one an id of its own, so that two renderings of
 // one card are the same bytes.
 func (p *page) stamp(marker string) {
+	var ids strings.Builder
+	ids.Grow(len(p.blocks) * (len(marker) + len(":00")))
 	for i, b := range p.blocks {
-		id := marker
+		from := ids.Len()
+		ids.WriteString(marker)
 		if i > 0 {
-			id += ":" + strconv.Itoa(i)
+			ids.WriteByte(':')
+			ids.WriteString(strconv.Itoa(i))
 		}
+		id := ids.String()[from:]
 		switch b := b.(type) {
 		case *slack.HeaderBlock:
 			b.BlockID = orElse(b.BlockID, id)

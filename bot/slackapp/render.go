@@ -19,7 +19,8 @@ import (
 // recognised when it is read back. Controls bear all that is needed to know
 // what was pressed, see control.
 func render(card conversation.Card, m marker) ([]slack.Block, string) {
-	p := page{blocks: make([]slack.Block, 0, 16), text: make([]markup, 0, 256)}
+	p := page{blocks: make([]slack.Block, 0, 16), atoms: make([]markup, 0, 64)}
+	p.text.Grow(4 << 10) // most of what a message may hold
 	switch c := card.(type) {
 	case conversation.Root:
 		renderRoot(&p, c, m)
@@ -140,7 +141,7 @@ func renderRoot(p *page, r conversation.Root, m marker) {
 		p.note(lookedIn(r)...)
 	}
 	if len(r.Links) > 0 {
-		p.note(links(r.Links)...)
+		p.note(appendLinks(nil, r.Links)...)
 	}
 }
 
@@ -162,8 +163,7 @@ func openedBy(r conversation.Root) []markup {
 	return []markup{"by an alert"}
 }
 
-func links(ls []policy.Link) []markup {
-	var out []markup
+func appendLinks(out []markup, ls []policy.Link) []markup {
 	for i, l := range ls {
 		if i > 0 {
 			out = append(out, " · ")
@@ -320,9 +320,9 @@ func renderAdvice(p *page, a conversation.Advice, m marker) {
 func renderSection(p *page, s conversation.Section) {
 	heading := s.Heading
 	if s.Number > 0 {
-		heading = strings.TrimRight(fmt.Sprintf("%d. %s", s.Number, heading), " ")
+		heading = strings.TrimRight(strconv.Itoa(s.Number)+". "+heading, " ")
 	}
-	out := make([]markup, 0, 2*(len(s.Text)+len(s.Links))+8)
+	out := p.atoms[:0]
 	switch {
 	case s.Gate:
 		p.rule()
@@ -342,7 +342,8 @@ func renderSection(p *page, s conversation.Section) {
 		if len(out) > 0 {
 			out = append(out, newline)
 		}
-		out = append(append(out, "→ "), links(s.Links)...)
+		out = appendLinks(append(out, "→ "), s.Links)
 	}
 	p.say(out...)
+	p.atoms = out
 }
