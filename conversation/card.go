@@ -30,7 +30,7 @@ type Root struct {
 	OwnerTo  string    // untrusted: the owner's alias as the alert has it, when not known here
 	Known    []Owner   // everybody who is or was held to be an owner, with what became of it
 	Hops     []Hop     // how owners were looked for
-	ReadAt   time.Time // when the directory was read
+	ReadAt   time.Time // when the directory was read, if that was more than ten minutes ago
 	Taken    Person    // who works on it
 	Related  []string  // other conversations about the same app
 	For      Owner     // in an owner's direct message: that owner, and how they came to be told

@@ -48,6 +48,7 @@ type Conversation struct {
 	By        Person           `json:"by,omitzero"` // who opened it; nobody for an alert
 	Violation policy.Violation `json:"violation"`
 	Facts     policy.Facts     `json:"facts"`
+	Inferred  policy.Facts     `json:"inferred,omitempty"` // what the newest decision made of Facts besides
 	Asked     []Asked          `json:"asked,omitempty"`   // every question so far; Asked[i] is card q(i+1)
 	Replies   []Reply          `json:"replies,omitempty"` // every reply so far; Replies[i] is cards r(i+1).1 …
 	Notes     []Note           `json:"notes,omitempty"`   // Notes[i] is card n(i+1)
@@ -172,6 +173,9 @@ func (t Thread) RootTS() string {
 func (p Place) IsDirect() bool {
 	return len(p.Channel) > 0 && (p.Channel[0] == 'U' || p.Channel[0] == 'W' || p.Channel[0] == 'D')
 }
+
+// Known returns what is known: what was said or read, and what follows from it.
+func (c Conversation) Known() policy.Facts { return c.Facts.With(c.Inferred...) }
 
 // OpenQuestion returns the number (from 1) of the question that is open, or 0.
 func (c Conversation) OpenQuestion() int {

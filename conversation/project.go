@@ -100,7 +100,10 @@ func (c Conversation) root(in int, now time.Time) Root {
 		Due: v.Due, Overdue: !v.Due.IsZero() && v.Due.Before(now), OpenedBy: c.By, Source: v.Source.System,
 		Status: c.status(), Progress: c.progress(), Facts: c.shownFacts(),
 	}
-	r.Known, r.Hops, r.ReadAt = c.Owners, c.Hops, c.ReadAt
+	r.Known, r.Hops = c.Owners, c.Hops
+	if now.Sub(c.ReadAt) > freshFor {
+		r.ReadAt = c.ReadAt
+	}
 	r.Taken, r.Related, r.Closed = c.Taken, c.Related, c.Status == Closed
 	for _, o := range c.Owners {
 		if o.State != NotTheirs {
@@ -117,7 +120,7 @@ func (c Conversation) root(in int, now time.Time) Root {
 	if in < len(c.Threads) && c.Threads[in].For.ID != "" {
 		// What became of the others is the channel's to follow; here it would only
 		// make the message move.
-		r.For, r.Known, r.Hops = c.owner(c.Threads[in].For), nil, nil
+		r.For, r.Known, r.Hops, r.ReadAt = c.owner(c.Threads[in].For), nil, nil, time.Time{}
 	}
 	for _, l := range []policy.Link{
 		{Title: "Finding", URL: v.Source.URL}, {Title: "Guide", URL: v.Fix.URL}, {Title: "Work item", URL: v.Fix.WorkItemURL},
@@ -129,13 +132,17 @@ func (c Conversation) root(in int, now time.Time) Root {
 	return r
 }
 
+// freshFor is how old what the directory said may be without its age being shown.
+const freshFor = 10 * time.Minute
+
 // shownFacts are the facts that decide; what the root names elsewhere is left out.
 func (c Conversation) shownFacts() []policy.Fact {
 	var out []policy.Fact
+	known := c.Known()
 	for _, name := range []policy.FactName{
 		policy.PartyFact, policy.AppTenant, policy.SGOwner, policy.AppCloud, policy.CertCloud, policy.CertTenant, policy.VaultURI, policy.Option, policy.Plane,
 	} {
-		if f, ok := c.Facts.Get(name); ok {
+		if f, ok := known.Get(name); ok {
 			out = append(out, f)
 		}
 	}

@@ -408,6 +408,7 @@ func (t *turn) decide(by Person) {
 	for t.letFall(d) {
 		d = t.policy.Decide(t.c.Facts, t.now)
 	}
+	t.c.Inferred = beyond(t.c.Facts, d.Facts)
 	switch d.Outcome {
 	case policy.Ask, policy.Conflict:
 		t.supersede(by)
@@ -425,6 +426,18 @@ func (t *turn) decide(by Person) {
 			t.c.Status = Advised
 		}
 	}
+}
+
+// beyond returns which of the facts that a decision went by are not among those
+// it was given.
+func beyond(given policy.Facts, by []policy.Fact) policy.Facts {
+	var out policy.Facts
+	for _, f := range by {
+		if held, _ := given.Get(f.Name); held != f {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // toldWords says for the journal what was told, and by which policy: the reply

@@ -21,6 +21,7 @@ func (p *Policy) Decide(f Facts, now time.Time) Decision {
 		c.fill()
 	}
 	c.warn()
+	c.noteCloud()
 	d := c.d
 	d.Facts, d.Policy = inOrder(c.f.Best()), p.Version(now)
 	if d.Remediation != nil {
@@ -389,15 +390,13 @@ func (c *course) thirdPartyRow() bool {
 			Choices: c.tenantChoices(c.p.tables.tenants),
 		})
 	}
-	cloud, stated := c.f.Get(AppCloud)
+	cloud, _ := c.f.Get(AppCloud)
 	row, outcome := c.p.Lookup(ThirdParty, tenant.Value, Cloud(cloud.Value))
 	switch outcome {
 	case Steps:
 		c.because("The 3P table has a row for %s (%s): %s.", tenant.Value, row.File, row.AsWritten)
-		if !stated {
-			c.f = c.f.With(Fact{Name: AppCloud, Value: string(row.Cloud), From: FromInference, Why: "3P apps in " + tenant.Value + " are in " + string(row.Cloud) + " (3P table)"})
-		}
 		c.d.Row = &row
+		c.noteCloud()
 		return true
 	case Conflict:
 		return c.conflict(tenant, cloud, row)
@@ -408,6 +407,23 @@ func (c *course) thirdPartyRow() bool {
 		{Kind: Plain, Text: "There is no policy row for a 3P app in "}, {Kind: Value, Text: tenant.Value},
 		{Kind: Plain, Text: ". The table has " + allOf(c.p.tables.tenants) + ", and another tenant's row is no substitute. If the tenant is right, ask " + c.p.owner + " for a row; if the app does not belong in production, option B may be the way."},
 	})
+}
+
+// noteCloud notes the app's cloud where nobody stated it and the row that
+// was found implies it: that of a 3P tenant, or an SG owner's only one.
+func (c *course) noteCloud() {
+	row := c.d.Row
+	if row == nil {
+		return
+	}
+	if _, known := c.f.Get(AppCloud); known {
+		return
+	}
+	why := "3P apps in " + c.f.Value(AppTenant) + " are in " + string(row.Cloud) + " (3P table)"
+	if row.Table == FirstParty {
+		why = "SG owner " + c.f.Value(SGOwner) + " has a 1P row for " + string(row.Cloud) + " only"
+	}
+	c.f = c.f.With(Fact{Name: AppCloud, Value: string(row.Cloud), From: FromInference, Why: why})
 }
 
 // conflict asks which of two contradicting facts holds. The weaker one is

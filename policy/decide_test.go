@@ -407,3 +407,27 @@ func TestALengthIsThatOfTheString(t *testing.T) {
 		}
 	}
 }
+
+// A row that is found says the app's cloud, also where the steps would do
+// without it; nothing else follows from that.
+func TestTheCloudOfARowIsSaidToBeInferred(t *testing.T) {
+	for name, c := range map[string]struct {
+		facts Facts
+		why   string // "" when nothing may be inferred
+	}{
+		"the only row of an SG owner":    {answered("violation", "APP-09", "party", "1P", "sg_owner_tenant", "USME"), "SG owner USME has a 1P row for Fairfax only"},
+		"the row of a 3P tenant":         {answered("violation", "APP-09", "party", "3P", "app_tenant", "USME"), "3P apps in USME are in Fairfax (3P table)"},
+		"an owner of several":            {answered("violation", "APP-09", "party", "1P", "sg_owner_tenant", "PME"), ""},
+		"the cloud was said":             {answered("violation", "APP-09", "party", "1P", "sg_owner_tenant", "USME", "app_cloud", "Fairfax"), ""},
+		"the cloud itself is in dispute": {answered("violation", titleCloud, "party", "1P", "sg_owner_tenant", "USME"), ""},
+	} {
+		d := Default().Decide(c.facts, now)
+		f, _ := Facts(d.Facts).Claim(AppCloud, FromInference)
+		if f.Why != c.why || c.why != "" && f.Value != "Fairfax" {
+			t.Errorf("%s: %+v, want it because %q", name, f, c.why)
+		}
+		if c.why != "" && !strings.Contains(d.Markdown(), "- **app cloud**: Fairfax (inferred: "+c.why+")") {
+			t.Errorf("%s: the Markdown does not say so:\n%s", name, d.Markdown())
+		}
+	}
+}

@@ -282,7 +282,7 @@ func (p *program) printShown(s shown) error {
 	line(c.ID, cmp.Or(c.Violation.Title, c.Facts.Value(policy.Violated)))
 	line("status", string(c.Status))
 	line("opened", timeOf(c.Opened)+" by "+cmp.Or(c.By.ID, "an alert of "+cmp.Or(c.Violation.Source.System, "an unnamed source")))
-	for _, f := range c.Facts.Best() {
+	for _, f := range c.Known().Best() {
 		line(string(f.Name), fmt.Sprintf("%s (%s: %s)", f.Value, f.From, f.Why))
 	}
 	for i, q := range c.Asked {

@@ -1,0 +1,75 @@
+package conversation_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"rehome/conversation"
+	"rehome/policy"
+)
+
+// What the policy infers while it decides is shown with its reason, goes when
+// its reason goes, and yields to what somebody says.
+func TestTheRootShowsWhatWasInferredAndWhy(t *testing.T) {
+	s := newStage(t, nil)
+	happen := func(e conversation.Event) {
+		s.c, _ = conversation.Step(s.p, s.c, e, s.now)
+	}
+	shows := func(when string, want ...policy.Fact) {
+		t.Helper()
+		card, _ := s.c.Card(conversation.RootKey, s.now)
+		var got []policy.Fact
+		for _, f := range card.(conversation.Root).Facts {
+			if f.Name == policy.AppCloud || f.Name == policy.CertCloud {
+				got = append(got, f)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", when, diff)
+		}
+	}
+	owners := policy.Fact{Name: policy.AppCloud, Value: "Fairfax", From: policy.FromInference, Why: "SG owner USME has a 1P row for Fairfax only"}
+	vaults := policy.Fact{Name: policy.CertCloud, Value: "Mooncake", From: policy.FromInference, Why: "the vault's host ends in .vault.azure.cn"}
+
+	facts, _ := s.p.Read("AAD Entra Apps in Prod Tenants using certificates in Non-Prod Tenant 1P", "typed")
+	happen(conversation.Opened{By: person("alice"), Facts: facts, In: conversation.Place{Channel: "C1"}})
+	shows("nothing leads to a cloud")
+	happen(conversation.Chosen{By: person("alice"), Question: 1, Value: "USME"})
+	shows("the owner has one cloud", owners)
+	if f := s.c.Facts.Value(policy.AppCloud); f != "" {
+		t.Errorf("%s became a fact of its own, and would outlive its reason", f)
+	}
+	happen(conversation.Seen{Facts: policy.Facts{{Name: policy.VaultURI, Value: "https://contoso.vault.azure.cn/", From: policy.FromAlert, Why: "its vault"}}})
+	shows("the feed knows the vault", owners, vaults)
+	happen(conversation.Revised{By: person("alice"), Question: 1})
+	happen(conversation.Chosen{By: person("alice"), Question: 1, Value: "PME"})
+	shows("another owner has several clouds", vaults)
+	n := s.c.OpenQuestion()
+	happen(conversation.Chosen{By: person("alice"), Question: n, Value: "Public"})
+	card, _ := s.c.Card(conversation.RootKey, s.now)
+	if f, _ := policy.Facts(card.(conversation.Root).Facts).Get(policy.AppCloud); f.From != policy.FromAnswer || f.Value != "Public" {
+		t.Errorf("alice said Public, and the root shows %+v", f)
+	}
+}
+
+// The directory's answers are cached; the root gives their age once it matters.
+func TestTheRootDatesTheDirectoryWhenItIsOld(t *testing.T) {
+	s := newStage(t, nil)
+	facts, _ := s.p.Read("APP-09", "typed")
+	s.c, _ = conversation.Step(s.p, s.c, conversation.Opened{Facts: facts, In: conversation.Place{Channel: "C1"}, Lookup: true}, s.now)
+	found := conversation.Found{ReadAt: s.now, Owners: []conversation.Owner{{Person: person("carol")}}, Hops: []conversation.Hop{{Where: "owners of the application", Result: "1, to be told"}}}
+	s.c, _ = conversation.Step(s.p, s.c, found, s.now)
+	s.c, _ = conversation.Step(s.p, s.c, conversation.Told{To: person("carol")}, s.now)
+	for _, at := range []struct {
+		in    int
+		after time.Duration
+		dated bool
+	}{{0, 0, false}, {0, 10 * time.Minute, false}, {0, 10*time.Minute + time.Second, true}, {1, time.Hour, false}} {
+		card, _ := s.c.CardIn(at.in, conversation.RootKey, s.now.Add(at.after))
+		if r := card.(conversation.Root); r.ReadAt.Equal(found.ReadAt) != at.dated || r.ReadAt.IsZero() == at.dated {
+			t.Errorf("thread %d, %v later: read at %v, dated should be %v", at.in, at.after, r.ReadAt, at.dated)
+		}
+	}
+}
