@@ -49,10 +49,10 @@ type Conversation struct {
 	Violation policy.Violation `json:"violation"`
 	Facts     policy.Facts     `json:"facts"`
 	Inferred  policy.Facts     `json:"inferred,omitempty"` // what the newest decision made of Facts besides
-	Asked     []Asked          `json:"asked,omitempty"`   // every question so far; Asked[i] is card q(i+1)
-	Replies   []Reply          `json:"replies,omitempty"` // every reply so far; Replies[i] is cards r(i+1).1 …
-	Notes     []Note           `json:"notes,omitempty"`   // Notes[i] is card n(i+1)
-	Threads   []Thread         `json:"threads"`           // where it is shown; Threads[0] is where it was opened
+	Asked     []Asked          `json:"asked,omitempty"`    // every question so far; Asked[i] is card q(i+1)
+	Replies   []Reply          `json:"replies,omitempty"`  // every reply so far; Replies[i] is cards r(i+1).1 …
+	Notes     []Note           `json:"notes,omitempty"`    // Notes[i] is card n(i+1)
+	Threads   []Thread         `json:"threads"`            // where it is shown; Threads[0] is where it was opened
 	Status    Status           `json:"status"`
 	Looking   bool             `json:"looking,omitempty"` // the directory has not answered yet
 	Owners    []Owner          `json:"owners,omitempty"`

@@ -33,9 +33,13 @@ func (l *loader) load() {
 	l.loadPlaybooks()
 }
 
-// wrong notes an error: what is wrong, and what to do about it.
+// wrong notes an error: what is wrong, and what to do about it. What several
+// playbooks share is read for each of them, and wrong once.
 func (l *loader) wrong(file string, line int, what, fix string) {
-	l.errs = append(l.errs, fmt.Errorf("%s:%d: %s; %s", file, line, what, fix))
+	err := fmt.Errorf("%s:%d: %s; %s", file, line, what, fix)
+	if !slices.ContainsFunc(l.errs, func(e error) bool { return e.Error() == err.Error() }) {
+		l.errs = append(l.errs, err)
+	}
 }
 
 // A record is one line of a CSV file, its cells found by column name.

@@ -120,7 +120,10 @@ func TestBadPolicyFilesSayWhereAndWhatToDo(t *testing.T) {
 		{"an unknown link", playbook, "links: kv-template", "links: kv-tmplate", `unknown link key "kv-tmplate"`},
 		{"an unknown link in the text", playbook, "[R2D request](link:r2d)", "[R2D request](link:r2)", `unknown link key "r2"`},
 		{"an unknown blank", playbook, "{vaults}", "{vault}", `unknown blank {vault}; the blanks are {app}`},
-		{"a blank that may stay open", playbook, "when thumbprint=known: - No row", "- No row", "blank {thumbprint} may have nothing to fill in here; put the line under “when thumbprint=known: ”"},
+		{"a shared text that is not there", playbook, "text: prove-unused", "text: prove-used", `there is no steps/prove-used.md for step "prove-unused"; write one of steps/prove-unused.md`},
+		{"a shared text and another", playbook, "text: prove-unused\n", "text: prove-unused\n\nHello.\n", `step "prove-unused" has a text here and in steps/prove-unused.md; take out`},
+		{"a shared text that says nothing", "steps/prove-unused.md", string(Default().Files()["steps/prove-unused.md"]), "\n", `step "prove-unused" has no text; say what to do`},
+		{"a blank that may stay open", "steps/prove-unused.md", "when thumbprint=known: - No row", "- No row", "blank {thumbprint} may have nothing to fill in here; put the line under “when thumbprint=known: ”"},
 		{"a row's blank where there is no row", "playbooks/tenant-mismatch-3p-b.md", "Expect downtime.", "Expect downtime in {tenant}.", "blank {tenant} may have nothing to fill in here"},
 		{"outside words that are stressed", playbook, "where {app} is registered", "where **{app}** is registered", "{app} cannot be stressed"},
 		{"a block without an end", "playbooks/secrets-only.md", "$secretKeyId\n```\n", "$secretKeyId\n", "the block does not end; close it"},
@@ -162,6 +165,15 @@ func TestNoMoreTitlesAreOfferedThanASelectHolds(t *testing.T) {
 		if full := offered+i+1 > 100; full != (err != nil) || full && !strings.Contains(err.Error(), "more than 100 titles are offered, and a select holds no more; write no") {
 			t.Fatalf("%d titles: %v", offered+i+1, err)
 		}
+	}
+}
+
+// What several playbooks share is read for each of them, and its faults are
+// said once, where they are.
+func TestAFaultInASharedTextIsSaidOnce(t *testing.T) {
+	_, err := Load(with(t, "steps/prove-unused.md", "{thumbprint}", "{fingerprint}"))
+	if want := "steps/prove-unused.md:16: unknown blank {fingerprint}; the blanks are {app}"; err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got\n%v\nwant %s, once", err, want)
 	}
 }
 

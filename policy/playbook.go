@@ -36,6 +36,7 @@ type stepTemplate struct {
 	source  string
 	gate    bool
 	untrust bool
+	shared  string // its text stands in steps/, where other playbooks find it too
 	links   []*linkDef
 }
 
@@ -126,6 +127,7 @@ func (l *loader) loadPlaybooks() {
 //	gate: true                      nothing after it may be done until it is shown
 //	untrusts: true                  it takes trust away; a gate must stand before it
 //	when: party=1P                  the step is there only then
+//	text: prove-unused              its text is steps/prove-unused.md, see sharedText
 //
 //	A paragraph with {blanks}, **stress**, `code` and [links](link:sdp).
 //	when store=KV: This sentence is there for a Key Vault only.
@@ -297,7 +299,11 @@ func (r *playbookReader) sections() {
 	var step *stepTemplate
 	finish := func() {
 		if step != nil {
-			step.body = r.template(body, r.b.settings == "required", step.when)
+			if step.shared != "" {
+				step.body = r.sharedText(step, body)
+			} else {
+				step.body = r.template(body, r.b.settings == "required", step.when)
+			}
 			r.b.steps = append(r.b.steps, *step)
 		}
 		body = nil
@@ -350,6 +356,8 @@ func (r *playbookReader) stepMeta(step *stepTemplate, line string) bool {
 		step.untrust = r.yes(value)
 	case name == "links":
 		step.links = r.links(value)
+	case name == "text":
+		step.shared = value
 	case name == "when":
 		step.when = r.l.conditions(r.file, r.n+1, value)
 		r.canHold(r.n+1, step.when)
@@ -357,6 +365,29 @@ func (r *playbookReader) stepMeta(step *stepTemplate, line string) bool {
 		return false
 	}
 	return true
+}
+
+// sharedText reads the text of a step from a file of its own, which says the
+// same in every playbook that names it. own is what stands below the step.
+func (r *playbookReader) sharedText(step *stepTemplate, own []numbered) template {
+	file := "steps/" + step.shared + ".md"
+	if _, ok := r.l.p.files[file]; !ok {
+		r.wrong(step.line, fmt.Sprintf("there is no %s for step %q", file, step.id), "write one of "+strings.Join(sortedFiles(r.l.p.files, "steps/"), ", ")+", without steps/ and .md, or write the text below the step")
+		return nil
+	}
+	if len(own) > 0 {
+		r.wrong(step.line, fmt.Sprintf("step %q has a text here and in %s", step.id, file), "take out one of the two")
+	}
+	content, ok := r.l.text(file)
+	if !ok {
+		return nil
+	}
+	var lines []numbered
+	for line := range strings.SplitSeq(strings.ReplaceAll(string(content), "\r\n", "\n"), "\n") {
+		lines = append(lines, numbered{len(lines) + 1, line})
+	}
+	there := playbookReader{l: r.l, b: r.b, file: file} // whatever is wrong is wrong there
+	return there.template(lines, r.b.settings == "required", step.when)
 }
 
 func (r *playbookReader) yes(value string) bool {

@@ -23,6 +23,7 @@
 //	links.csv         every address a reply may show
 //	requirements.md   what holds for every remediation
 //	playbooks/*.md    the steps, with {blanks} that are filled in from facts
+//	steps/*.md        texts of steps that stand in several playbooks
 //
 // Load reads them with a folder laid over the embedded ones and says everything
 // that is wrong with them, by file and line. The format of a playbook is
