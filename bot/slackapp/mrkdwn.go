@@ -93,8 +93,11 @@ func strike(m markup) markup { return mark("~", m) }
 func mark(with string, m markup) markup {
 	s := string(m)
 	inner := strings.TrimSpace(s)
-	if inner == "" {
+	switch len(inner) {
+	case 0:
 		return m
+	case len(s):
+		return markup(with + s + with)
 	}
 	at := strings.Index(s, inner)
 	return markup(s[:at] + with + inner + with + s[at+len(inner):])
@@ -265,11 +268,31 @@ func trim(s string) string { return strings.Trim(s, "\n ") }
 
 // clean makes one line of s without anything invisible, single-spaced.
 func clean(s string) string {
+	if s = strings.Trim(s, " "); isClean(s) {
+		return s // nearly always
+	}
 	s = strings.Trim(tidy(s), " ")
 	if strings.Contains(s, "  ") {
 		return strings.Join(strings.Fields(s), " ")
 	}
 	return s
+}
+
+// isClean reports whether there is certainly nothing to clean: every character
+// is one that can be seen, with no two spaces between.
+func isClean(s string) bool {
+	spaces := 0
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c > ' ' && c < 0x7f {
+			spaces = 0
+			continue
+		}
+		if spaces++; c != ' ' || spaces == 2 {
+			return false
+		}
+	}
+	return true
 }
 
 // tidy takes out what cannot be seen: control characters, marks that turn the

@@ -34,6 +34,23 @@ func TestWordsAreShownLetterForLetter(t *testing.T) {
 	}
 }
 
+// TestWhatIsCleanIsLeftAlone: the quick look at a text finds all that the
+// thorough one would change.
+func TestWhatIsCleanIsLeftAlone(t *testing.T) {
+	var try func(s string, more int)
+	try = func(s string, more int) {
+		if got, want := clean(s), strings.Join(strings.Fields(tidy(s)), " "); got != want {
+			t.Errorf("clean(%q) = %q, want %q", s, got, want)
+		}
+		if more > 0 {
+			for _, c := range []string{"a", "é", " ", "\n", "\u00a0", "\u200b", "\u200d", "\x7f", "\xff"} {
+				try(s+c, more-1)
+			}
+		}
+	}
+	try("", 5)
+}
+
 func TestCodeHoldsAnything(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"https://x.vault.azure.net", "`https://x.vault.azure.net`"},
