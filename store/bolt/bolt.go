@@ -85,6 +85,7 @@ type Options struct {
 	SeenFor time.Duration
 
 	openFile func(string, int, os.FileMode) (*os.File, error) // os.OpenFile, but for tests
+	unsynced bool                                             // nothing waits for the disk; for a test that must see what comes of it
 }
 
 const (

@@ -31,3 +31,9 @@ func SeenKeys(s *Store) (n int) {
 	})
 	return n
 }
+
+// Unsynced returns options with which nothing is synced.
+func Unsynced(o Options) Options {
+	o.unsynced = true
+	return o
+}

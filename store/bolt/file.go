@@ -46,7 +46,7 @@ func openFile(path string, o Options) (*bbolt.DB, error) {
 		return nil, err
 	}
 	sentinel = bytes.TrimSpace(sentinel)
-	if err := present(path, sentinel); err != nil {
+	if err := present(path, sentinel, o.unsynced); err != nil {
 		return nil, err
 	}
 	db, err := openBolt(path, o)
@@ -68,13 +68,13 @@ func openFile(path string, o Options) (*bbolt.DB, error) {
 
 // present sees to it that there is a file to open: it creates one where there
 // never was one, and refuses what bbolt would take for a new one.
-func present(path string, sentinel []byte) error {
+func present(path string, sentinel []byte, unsynced bool) error {
 	stat, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && len(sentinel) > 0:
 		return fmt.Errorf("%s is gone, but %s says a store was there: %w; restore it from a backup, or remove %[2]s to start empty", path, sentinelOf(path), ErrForeign)
 	case errors.Is(err, fs.ErrNotExist):
-		return create(path)
+		return create(path, unsynced)
 	case err != nil:
 		return err
 	case stat.IsDir():
@@ -91,9 +91,9 @@ func present(path string, sentinel []byte) error {
 
 // create makes an empty store beside path and moves it there when it is whole
 // on disk: a crash half-way leaves no file that looks like a store.
-func create(path string) error {
+func create(path string, unsynced bool) error {
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return err
 	}
 	made, err := os.CreateTemp(dir, filepath.Base(path)+".new-*") // 0600
@@ -104,7 +104,7 @@ func create(path string) error {
 	if err := made.Close(); err != nil {
 		return err
 	}
-	db, err := bbolt.Open(made.Name(), 0o600, &bbolt.Options{FreelistType: bbolt.FreelistMapType})
+	db, err := bbolt.Open(made.Name(), 0o600, &bbolt.Options{FreelistType: bbolt.FreelistMapType, NoSync: unsynced})
 	if err != nil {
 		return err
 	}
@@ -151,6 +151,7 @@ func openBolt(path string, o Options) (db *bbolt.DB, err error) {
 		FreelistType:    bbolt.FreelistMapType,
 		InitialMmapSize: o.MapSize,
 		MaxSize:         o.MaxSize,
+		NoSync:          o.unsynced,
 		OpenFile: func(path string, flag int, mode os.FileMode) (_ *os.File, err error) {
 			file, err = o.openFile(path, flag, mode)
 			return file, err
@@ -191,6 +192,9 @@ func check(db *bbolt.DB, path string) (id []byte, has uint64, err error) {
 		}
 		if stat.Size() > wholeBelow {
 			return nil
+		}
+		if err := checkTree(t, path); err != nil {
+			return err
 		}
 		return walk(t)
 	})
@@ -255,6 +259,22 @@ func settleSentinel(path string, sentinel, id []byte) error {
 		return err
 	}
 	return syncDir(filepath.Dir(at))
+}
+
+// makeDir makes a folder and those it is in, each of them durably: one that a
+// loss of power takes away takes the store with it.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := makeDir(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
 }
 
 func syncDir(dir string) error {
