@@ -187,14 +187,16 @@ func check(db *bbolt.DB, path string) (id []byte, has uint64, err error) {
 		if t.Size() > stat.Size() {
 			return damagedFile(path, fmt.Sprintf("it has %d of %d bytes", stat.Size(), t.Size()))
 		}
+		if stat.Size() <= wholeBelow {
+			if err := checkTree(t, path); err != nil {
+				return err
+			}
+		}
 		if id, has, err = identify(t, path); err != nil {
 			return err
 		}
 		if stat.Size() > wholeBelow {
 			return nil
-		}
-		if err := checkTree(t, path); err != nil {
-			return err
 		}
 		return walk(t)
 	})

@@ -161,6 +161,19 @@ func TestWhatIsNoWholeStoreIsRefused(t *testing.T) {
 			copy(whole[2*page:], bytes.Repeat([]byte{0xff}, len(whole)))
 			return os.WriteFile(path, whole, 0o600)
 		}, bolt.ErrDamaged, "restore from a backup"},
+		"a page that leads back to itself": {func(path string, whole []byte) error {
+			back := 0
+			for at := 2 * page; at < len(whole); at += page {
+				if whole[at+8] == 1 { // a branch: the page its first key leads to becomes itself
+					copy(whole[at+24:at+32], whole[at:at+8])
+					back++
+				}
+			}
+			if back == 0 {
+				return errors.New("the store is too small to have a branch page")
+			}
+			return os.WriteFile(path, whole, 0o600)
+		}, bolt.ErrDamaged, "restore from a backup"},
 		"another program's file": {func(path string, _ []byte) error {
 			return errors.Join(os.Remove(path), makeBolt(path, func(t *bbolt.Tx) error {
 				_, err := t.CreateBucket([]byte("theirs"))
