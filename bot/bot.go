@@ -90,6 +90,10 @@ func (f *Failure) Unwrap() error { return f.Err }
 // conversation; doors know the bot and not the store.
 var ErrNotFound = store.ErrNotFound
 
+// ErrFull is what Open and TakeIn return while there is no room for anything
+// new; what was known before is still answered.
+var ErrFull = store.ErrFull
+
 // A Bot is safe for use by many goroutines. Policy, Store and Chat are required.
 type Bot struct {
 	Policy *policy.Policy

@@ -90,7 +90,9 @@ var (
 	ErrNotFound = errors.New("no such conversation")
 	// ErrClosed: the store was closed before the call.
 	ErrClosed = errors.New("the store is closed")
-	// ErrFull: nothing was written for want of room; it may work later.
+	// ErrFull: nothing was written for want of room; it may work later. A store
+	// refuses what is new (an event without a conversation, a record to be kept
+	// aside) while there is still room for what is under way.
 	ErrFull = errors.New("the store is full")
 	// ErrUncertain: what was asked may or may not be written, and the store
 	// writes nothing more. Stop the process; the events' keys settle the rest

@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"rehome/bot"
 )
 
 // A Door takes alerts in over HTTP:
@@ -231,7 +233,10 @@ func (d *Door) post(w http.ResponseWriter, r *http.Request) int {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), d.Timeout)
 	defer cancel()
 	became, err := d.Intake.Take(ctx, func(Record) string { return "http" }, pieces)
-	if err != nil {
+	switch {
+	case errors.Is(err, bot.ErrFull):
+		return d.turnAway(w, r, caller, later(30*time.Second, "there is no room for more alerts", err))
+	case err != nil:
 		return d.turnAway(w, r, caller, later(5*time.Second, "the alerts could not be written down", err))
 	}
 	a := answer(became)

@@ -34,6 +34,9 @@ func (a *assembly) amiss(ctx context.Context) string {
 		a.log.Warn("not ready", "err", err)
 		return "the store cannot be read"
 	}
+	if err := a.store.Room(); err != nil {
+		return "no new alerts are taken in: " + err.Error()
+	}
 	if a.slack.AppToken != "" && len(a.signed) == 0 && !a.doors.Connected() {
 		return "Socket Mode is not connected"
 	}

@@ -90,6 +90,9 @@ func (t *tx) applyAll(b store.Batch) ([]store.Applied, error) {
 		}
 	}
 	for _, q := range b.Quarantine {
+		if err := t.room(); err != nil {
+			return nil, err
+		}
 		if err := t.quarantine(q); err != nil {
 			return nil, err
 		}
@@ -110,6 +113,11 @@ func (t *tx) apply(in store.Input) (store.Applied, error) {
 	if n != 0 {
 		was, err := t.held(n)
 		return store.Applied{Conversation: was.is}, err
+	}
+	if in.Conversation == "" { // from a feed, or opening one: its sender comes again
+		if err := t.room(); err != nil {
+			return store.Applied{}, err
+		}
 	}
 	n, was, again, err := t.target(in)
 	if err != nil || in.Known && !again {

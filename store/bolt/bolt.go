@@ -28,6 +28,7 @@
 package bolt
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -76,6 +77,11 @@ type Options struct {
 	// MaxSize is the size in bytes the file may grow to, in steps of 16 MiB; 0
 	// means no limit. Above it writes fail with store.ErrFull.
 	MaxSize int
+	// Headroom is how many bytes are kept for what is under way: while less is
+	// left, of MaxSize or on the disk, nothing new is taken in (store.ErrFull), so
+	// that deliveries can be settled and old things dropped. 0 means 64 MiB, or a
+	// quarter of MaxSize when that is less.
+	Headroom int64
 	// MapSize is how much address space, in bytes, is set aside for the file; 0
 	// means 16 GiB. It costs no memory. A file that outgrows it makes a writer
 	// wait for all readers each time it doubles.
@@ -91,6 +97,7 @@ type Options struct {
 const (
 	defaultLockTimeout = 2 * time.Second
 	defaultMapSize     = 16 << 30
+	defaultHeadroom    = 64 << 20
 	defaultSeenFor     = 48 * time.Hour
 	leastSeenFor       = 24 * time.Hour
 )
@@ -102,6 +109,12 @@ func (o *Options) complete() error {
 	if o.MapSize == 0 {
 		o.MapSize = defaultMapSize
 	}
+	if o.Headroom == 0 {
+		o.Headroom = defaultHeadroom
+		if o.MaxSize > 0 {
+			o.Headroom = min(o.Headroom, int64(o.MaxSize)/4)
+		}
+	}
 	if o.SeenFor == 0 {
 		o.SeenFor = defaultSeenFor
 	}
@@ -109,7 +122,7 @@ func (o *Options) complete() error {
 		o.openFile = os.OpenFile
 	}
 	switch {
-	case o.LockTimeout < 0, o.MapSize < 0, o.MaxSize < 0:
+	case o.LockTimeout < 0, o.MapSize < 0, o.MaxSize < 0, o.Headroom < 0:
 		return errors.New("store options cannot be negative")
 	case o.SeenFor < leastSeenFor:
 		return fmt.Errorf("event keys must be remembered for at least %s, not %s: senders repeat events for that long", leastSeenFor, o.SeenFor)
@@ -123,11 +136,14 @@ type Store struct {
 	db      *bbolt.DB
 	lines   *lines
 	seenFor time.Duration
+	limit   int64 // bytes the file may use; 0 for no limit
+	spare   int64 // bytes of them that are kept for what is under way
 
 	writes  chan *write
 	closing chan struct{} // closed when Close is called
 	closed  chan struct{} // closed when the committer has ended
 	failed  atomic.Pointer[error]
+	broken  chan struct{} // closed when failed is set
 	once    sync.Once
 	closeOf error
 }
@@ -146,14 +162,27 @@ func Open(path string, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		path: path, db: db, lines: newLines(), seenFor: o.SeenFor,
-		writes: make(chan *write), closing: make(chan struct{}), closed: make(chan struct{}),
+		path: path, db: db, lines: newLines(), seenFor: o.SeenFor, limit: usable(int64(o.MaxSize)), spare: o.Headroom,
+		writes: make(chan *write), closing: make(chan struct{}), closed: make(chan struct{}), broken: make(chan struct{}),
 	}
 	if err := s.readLines(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	go s.commitAll()
 	return s, nil
+}
+
+// Watch waits until a write has failed so that nobody knows whether it was
+// written, and returns that store.ErrUncertain: the process must end then, and
+// start anew. When ctx ends first, or the store is closed, it returns nil.
+func (s *Store) Watch(ctx context.Context) error {
+	select {
+	case <-s.broken:
+		return *s.failed.Load()
+	case <-s.closed:
+	case <-ctx.Done():
+	}
+	return nil
 }
 
 // Close waits for what is being committed, and closes the file. Calling it

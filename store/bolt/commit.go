@@ -132,6 +132,7 @@ func (s *Store) commitGroup(group []*write) {
 		default:
 			err = fmt.Errorf("%s: %w: %w", s.path, store.ErrUncertain, err)
 			s.failed.Store(&err)
+			close(s.broken)
 		}
 	}
 }
@@ -157,7 +158,7 @@ func (s *Store) commit(group []*write) (culprit int, err error) {
 	if err != nil {
 		return -1, err
 	}
-	t := &tx{Tx: inner}
+	t := &tx{Tx: inner, room: s.roomFor(inner)}
 	// A transaction that bbolt gave up on itself has no database any more.
 	defer func() {
 		if t.Tx != nil && t.DB() != nil {
@@ -201,6 +202,7 @@ func damagedFile(path string, why any) error {
 // tx is a write transaction.
 type tx struct {
 	*bbolt.Tx
+	room    func() error // store.ErrFull while nothing new is to be taken in
 	touched bool         // by the write that is running
 	changes []change     // to deliveries that wait
 	link    []byte       // hash of the journal's last entry, once it is needed

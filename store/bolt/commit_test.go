@@ -73,6 +73,11 @@ func TestAfterACommitThatFailedNothingMoreIsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	watched := make(chan error, 1)
+	go func() { watched <- s.Watch(context.Background()) }()
+	if err := s.Watch(ended()); err != nil {
+		t.Errorf("Watch of a store that writes = %v", err)
+	}
 	_ = file.Close() // from here on the disk refuses every write
 	var failures []func()
 	for i := range 10 {
@@ -83,6 +88,9 @@ func TestAfterACommitThatFailedNothingMoreIsWritten(t *testing.T) {
 		})
 	}
 	together(t, s, failures)
+	if err := <-watched; !errors.Is(err, store.ErrUncertain) || !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Watch = %v, want ErrUncertain and its cause", err)
+	}
 	if err := s.Settle(t.Context(), store.Settled{Delivery: waiting[0]}); !errors.Is(err, store.ErrUncertain) || !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Settle = %v, want ErrUncertain and its cause", err)
 	}
@@ -92,6 +100,13 @@ func TestAfterACommitThatFailedNothingMoreIsWritten(t *testing.T) {
 	if ready, _, err := s.Due(t.Context(), time.Now(), nil); err != nil || len(ready) != 1 {
 		t.Errorf("Due = %d, %v; want the one that was there before", len(ready), err)
 	}
+}
+
+// ended is a context that has ended.
+func ended() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
 }
 
 func TestAFullStoreSaysSoAndTakesWhatIsSmall(t *testing.T) {

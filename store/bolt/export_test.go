@@ -37,3 +37,6 @@ func Unsynced(o Options) Options {
 	o.unsynced = true
 	return o
 }
+
+// FreeOn returns how many bytes may be written to the disk that a folder is on.
+func FreeOn(folder string) int64 { return freeOn(folder) }
