@@ -104,9 +104,9 @@ func (a *assembly) close() error {
 // managers wait 30 seconds before they kill (deploy/rehome.service).
 const stopWithin = 20 * time.Second
 
-// run delivers, ends when the store fails, listens to Slack where a token for
-// that is there, answers beside the store, and runs more, until ctx ends or one of them fails. It
-// returns when all have ended.
+// run delivers, listens to Slack where a token for that is there, answers
+// beside the store, and runs more, until ctx ends or one of them fails, or the
+// store does. It returns when all have ended.
 func (a *assembly) run(ctx context.Context, more ...func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.bot.Run(ctx) })

@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"time"
-
-	"go.etcd.io/bbolt"
 
 	"rehome/conversation"
 	"rehome/store"
@@ -475,49 +472,6 @@ func (t *tx) linkOf(seq uint64) ([]byte, error) {
 		return nil, damaged(inJournal, number(seq), "it is missing or cut short")
 	}
 	return body[:hashSize], nil
-}
-
-// see keeps an event's key.
-func (t *tx) see(event string, n uint64) error {
-	if err := t.put(inSeen, []byte(event), number(n)); err != nil {
-		return err
-	}
-	seq, err := t.next(inSeenByAge)
-	if err != nil {
-		return err
-	}
-	return t.put(inSeenByAge, append(number(uint64(time.Now().UnixNano())), number(seq)...), []byte(event))
-}
-
-// forget drops at most limit of the event keys that were taken in before then:
-// a little with each transaction, so that none is ever large for it.
-func (t *tx) forget(then time.Time, limit int) error {
-	var old [][]byte
-	for c, key := first(t.Bucket([]byte(inSeenByAge))); key != nil && len(old) < limit; key, _ = c.Next() {
-		if binary.BigEndian.Uint64(key) >= uint64(then.UnixNano()) {
-			break
-		}
-		old = append(old, key)
-	}
-	for _, key := range old {
-		event, err := get(t.Tx, inSeenByAge, key)
-		if err != nil {
-			return err
-		}
-		if err := t.delete(inSeen, event); err != nil {
-			return err
-		}
-		if err := t.delete(inSeenByAge, key); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func first(b *bbolt.Bucket) (*bbolt.Cursor, []byte) {
-	c := b.Cursor()
-	key, _ := c.First()
-	return c, key
 }
 
 // held returns conversation n, or store.ErrNotFound.

@@ -12,9 +12,9 @@
 //	abandoned      id                             → a delivery that was given up
 //	quarantined    id, growing                    → a record that could not be read
 //	seen           event key                      → number of the conversation it went to
-//	seen-by-age    time, number                   → event key
+//	seen-by-age    age, number                    → event key
 //
-// Numbers and times are 8 bytes, big-endian, so that what happens later stands
+// Numbers and ages are 8 bytes, big-endian, so that what happens later stands
 // later: appending to a B+tree costs a seventh of scattering over it. Every
 // value carries a checksum (record.go).
 //
@@ -86,8 +86,9 @@ type Options struct {
 	// means 16 GiB. It costs no memory. A file that outgrows it makes a writer
 	// wait for all readers each time it doubles.
 	MapSize int
-	// SeenFor is how long an event's key is remembered; 0 means 48 h, and less
-	// than 24 h is refused: Slack and Event Grid retry for up to a day.
+	// SeenFor is how long an event's key is remembered at least, counting the
+	// time that the store is open; 0 means 48 h, and less than 24 h is refused:
+	// Slack and Event Grid retry for up to a day.
 	SeenFor time.Duration
 
 	openFile func(string, int, os.FileMode) (*os.File, error) // os.OpenFile, but for tests
@@ -136,6 +137,7 @@ type Store struct {
 	db      *bbolt.DB
 	lines   *lines
 	seenFor time.Duration
+	ages    ages
 	limit   int64 // bytes the file may use; 0 for no limit
 	spare   int64 // bytes of them that are kept for what is under way
 
@@ -165,7 +167,10 @@ func Open(path string, o Options) (*Store, error) {
 		path: path, db: db, lines: newLines(), seenFor: o.SeenFor, limit: usable(int64(o.MaxSize)), spare: o.Headroom,
 		writes: make(chan *write), closing: make(chan struct{}), closed: make(chan struct{}), broken: make(chan struct{}),
 	}
-	if err := s.readLines(); err != nil {
+	if s.ages, err = s.readAges(); err == nil {
+		err = s.readLines()
+	}
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	go s.commitAll()

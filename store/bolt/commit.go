@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
-	"time"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
@@ -158,7 +157,7 @@ func (s *Store) commit(group []*write) (culprit int, err error) {
 	if err != nil {
 		return -1, err
 	}
-	t := &tx{Tx: inner, room: s.roomFor(inner)}
+	t := &tx{Tx: inner, room: s.roomFor(inner), age: s.ages.now()}
 	// A transaction that bbolt gave up on itself has no database any more.
 	defer func() {
 		if t.Tx != nil && t.DB() != nil {
@@ -180,7 +179,7 @@ func (s *Store) commit(group []*write) (culprit int, err error) {
 	if !dirty {
 		return -1, nil // repeats and refusals need no disk
 	}
-	if err := t.forget(time.Now().Add(-s.seenFor), 2*size); err != nil {
+	if err := t.forget(t.age-age(s.seenFor), 2*size); err != nil {
 		return -1, err
 	}
 	s.lines.mu.Lock()
@@ -203,6 +202,7 @@ func damagedFile(path string, why any) error {
 type tx struct {
 	*bbolt.Tx
 	room    func() error // store.ErrFull while nothing new is to be taken in
+	age     age          // of the store, now
 	touched bool         // by the write that is running
 	changes []change     // to deliveries that wait
 	link    []byte       // hash of the journal's last entry, once it is needed
