@@ -111,6 +111,7 @@ type Bot struct {
 	SecurityChannel string // where it is said who could not be told; "" for nowhere but the journal
 
 	limits *limits
+	unsure *unsure
 	wake   chan struct{}
 }
 
@@ -124,6 +125,7 @@ func New(b Bot) *Bot {
 	}
 	b.Manners = b.Manners.filled()
 	b.limits = &limits{off: b.Unlimited, empty: map[string]time.Time{}, blocked: map[string]time.Time{}}
+	b.unsure = &unsure{since: map[uint64]time.Time{}}
 	b.wake = make(chan struct{}, 1)
 	return &b
 }

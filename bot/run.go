@@ -259,15 +259,11 @@ func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Del
 	return store.Outcome{Step: b.step(posted, b.Now())}
 }
 
-// settling is how long a message whose fate is unknown is given to appear, from
-// when it was begun: longer than any request of ours lives.
-const settling = 20 * time.Second
-
 // find looks for a message that may have been posted before. When it cannot say
 // yet, it returns the outcome that puts the delivery off.
 func (b *Bot) find(ctx context.Context, d store.Delivery, m Message) (At, bool, *store.Outcome) {
-	if ready := d.MaybeSent.Add(settling); b.Now().Before(ready) {
-		return At{}, false, &store.Outcome{RetryAt: ready, Error: "finding out whether it was sent"}
+	if wait := b.unsure.left(d.ID); wait > 0 {
+		return At{}, false, &store.Outcome{RetryAt: b.Now().Add(wait), Error: "finding out whether it was sent"}
 	}
 	at, found, err := b.Chat.Find(ctx, m, d.MaybeSent.Add(-time.Minute))
 	if err != nil {
@@ -367,6 +363,9 @@ func (b *Bot) failed(d store.Delivery, e *conversation.Show, err error) store.Ou
 		}
 		return o
 	case Again:
+	}
+	if f.Unsure {
+		b.unsure.begin(d.ID)
 	}
 	after := max(f.After, backoff(d.Attempts))
 	log.Info("message is put off", "after", after, "attempt", d.Attempts+1)
