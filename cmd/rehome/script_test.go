@@ -47,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"exits":   exits,
 			"oneline": oneline,
 			"field":   field,
+			"damage":  damage,
 		},
 	})
 }
