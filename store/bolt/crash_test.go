@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math/rand"
 	"os"
 	"path/filepath"
@@ -367,9 +368,7 @@ func (c *change) done(b []byte) []byte {
 
 func (c *change) rename(names map[string]*node) {
 	delete(names, c.remove)
-	for name, is := range c.add {
-		names[name] = is
-	}
+	maps.Copy(names, c.add)
 }
 
 // image makes a folder of what may be left when the power goes now.
@@ -383,9 +382,7 @@ func (d *disk) image(t *testing.T, lot *rand.Rand, at string) {
 	names := func(of *node) map[string]*node {
 		if left[of] == nil {
 			left[of] = map[string]*node{}
-			for name, is := range of.safe {
-				left[of][name] = is
-			}
+			maps.Copy(left[of], of.safe)
 		}
 		return left[of]
 	}
