@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"rehome/conversation"
@@ -150,11 +151,13 @@ type Alert struct {
 
 // TakeIn takes alerts in, and what goes with them into or out of quarantine, in
 // one transaction. A finding that is known is not opened again: its
-// conversation hears what the feed says now. One that is over before it was
-// heard of opens nothing, and its Applied has no conversation.
+// conversation hears what the feed says now, and one that hears nothing new is
+// not Fresh. A finding that is over before it was heard of opens nothing, and
+// its Applied has no conversation.
 func (b *Bot) TakeIn(ctx context.Context, with store.Batch, alerts ...Alert) ([]store.Applied, error) {
 	now := b.Now()
-	for _, a := range alerts {
+	news := make([]bool, len(alerts))
+	for i, a := range alerts {
 		o := a.Opened
 		appID := o.Facts.Value(policy.AppID)
 		var err error
@@ -165,7 +168,7 @@ func (b *Bot) TakeIn(ctx context.Context, with store.Batch, alerts ...Alert) ([]
 		in := store.Input{Event: a.Key, Finding: a.Finding, At: now, Step: b.step(o, now)}
 		in.Known = o.Violation.Over()
 		if a.Finding != "" {
-			in.Again = b.step(conversation.Seen{Violation: o.Violation, Facts: o.Facts}, now)
+			in.Again = b.again(conversation.Seen{Violation: o.Violation, Facts: o.Facts}, now, &news[i])
 		}
 		with.Inputs = append(with.Inputs, in)
 	}
@@ -173,9 +176,24 @@ func (b *Bot) TakeIn(ctx context.Context, with store.Batch, alerts ...Alert) ([]
 	if err != nil {
 		return nil, fmt.Errorf("taking in %d alerts: %w", len(alerts), err)
 	}
+	for i := range done {
+		done[i].Fresh = done[i].Fresh && (!done[i].Again || news[i])
+	}
 	b.link(ctx, done, now)
 	b.Wake()
 	return done, nil
+}
+
+// again is the step of a finding that is known. It writes down whether the
+// conversation heard anything new: what a feed says in the words in which it
+// was last heard is a repeat, whatever its key.
+func (b *Bot) again(e conversation.Seen, at time.Time, news *bool) store.Step {
+	step := b.step(e, at)
+	return func(c conversation.Conversation) (conversation.Conversation, []conversation.Effect) {
+		next, effects := step(c)
+		*news = len(effects) > 0 || !reflect.DeepEqual(next.Violation, c.Violation)
+		return next, effects
+	}
 }
 
 // relatedShown is how many other conversations about an app are named.

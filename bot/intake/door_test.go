@@ -207,9 +207,8 @@ func TestTheAnswerIsWhatTheContractSays(t *testing.T) {
 	same(t, "application/json; charset=utf-8", w.Header().Get("Content-Type"))
 }
 
-// The key of a canonical record is what it says, so that the same words are
-// told once, and other words about the same finding are news for its
-// conversation. That of an event is its source and id, whatever it carries.
+// The words in which a finding was last heard are no news, and other words are.
+// An event is known by its source and id, whatever it carries.
 func TestDuplicateIdsWithOtherContent(t *testing.T) {
 	t.Run("canonical", func(t *testing.T) {
 		l := open(t)
@@ -223,7 +222,9 @@ func TestDuplicateIdsWithOtherContent(t *testing.T) {
 	t.Run("in one request", func(t *testing.T) {
 		l := open(t)
 		a := l.sends(t, "application/json", "["+violation("1", "")+","+violation("1", `, "severity": "High"`)+","+violation("1", "")+"]")
-		same(t, Answer{Accepted: 1, Duplicates: 2, Updated: 1, Conversations: []string{"RH-1"}, Errors: []Said{}}, a)
+		same(t, Answer{Accepted: 1, Duplicates: 2, Updated: 2, Conversations: []string{"RH-1"}, Errors: []Said{}}, a)
+		a = l.sends(t, "application/json", violation("1", ""))
+		same(t, Answer{Duplicates: 1, Conversations: []string{"RH-1"}, Errors: []Said{}}, a)
 	})
 	t.Run("event", func(t *testing.T) {
 		l := open(t)
@@ -235,7 +236,7 @@ func TestDuplicateIdsWithOtherContent(t *testing.T) {
 		l := open(t)
 		l.sends(t, "application/cloudevents+json", event("e1", violation("1", "")))
 		a := l.sends(t, "application/cloudevents+json", event("e2", violation("1", "")))
-		same(t, Answer{Duplicates: 1, Updated: 1, Conversations: []string{"RH-1"}, Errors: []Said{}}, a)
+		same(t, Answer{Duplicates: 1, Conversations: []string{"RH-1"}, Errors: []Said{}}, a)
 	})
 	t.Run("source and id cannot be shifted", func(t *testing.T) {
 		l := open(t)
@@ -247,36 +248,74 @@ func TestDuplicateIdsWithOtherContent(t *testing.T) {
 	})
 }
 
-// Resolved upstream closes, found again reopens, in whatever words.
+// Resolved upstream closes, found again reopens, also in the same words and on
+// the same day; what only repeats what was last heard has no effect.
 func TestAFindingIsResolvedAndComesBack(t *testing.T) {
-	now := time.Date(2026, 11, 18, 7, 0, 0, 0, time.UTC)
-	l := open(t, func(d *Door) { d.Intake.Now = func() time.Time { return now } })
-	status := func() conversation.Status { return l.conversations(t)[0].Status }
-
+	l := open(t)
 	a := l.sends(t, "application/json", violation("1", `, "status": "resolved"`))
 	if a.Accepted != 0 || a.Ignored != 1 || len(l.conversations(t)) != 0 {
 		t.Fatalf("what was over before it was heard of: %+v", a)
 	}
-	l.sends(t, "application/json", violation("1", ""))
-	if status() == conversation.Closed {
-		t.Fatal("is closed at once")
+	found, fixed := violation("1", ""), violation("1", `, "status": "resolved"`)
+	for i, said := range []struct {
+		words  string
+		news   int
+		closed bool
+	}{
+		{found, 0, false}, {found, 0, false},
+		{fixed, 1, true}, {fixed, 0, true},
+		{found, 1, false}, {found, 0, false},
+		{fixed, 1, true}, {found, 1, false},
+	} {
+		before := journal(t, l.store, "RH-1")
+		a := l.sends(t, "application/json", said.words)
+		after := journal(t, l.store, "RH-1")
+		if a.Updated != said.news || i > 0 && (len(after) > len(before)) != (said.news > 0) {
+			t.Errorf("%d: updated %d, want %d; the journal went from %d to %d lines", i, a.Updated, said.news, len(before), len(after))
+		}
+		c := l.conversations(t)
+		if len(c) != 1 || (c[0].Status == conversation.Closed) != said.closed {
+			t.Fatalf("%d: %d conversations, the first is %s", i, len(c), c[0].Status)
+		}
 	}
-	l.sends(t, "application/json", violation("1", `, "status": "resolved"`))
-	if status() != conversation.Closed {
-		t.Fatalf("resolved, and %s", status())
+}
+
+// The warning and the expiry are two events of Event Grid about one certificate.
+func TestACertificateThatExpiresIsTheOneThatWasAboutTo(t *testing.T) {
+	grid := func(id, kind, at, object string) string {
+		return `{"id": "` + id + `", "topic": "/subscriptions/s/resourceGroups/r/providers/Microsoft.KeyVault/vaults/contoso-kv", "subject": "ledger", "eventType": "Microsoft.KeyVault.` + kind +
+			`", "eventTime": "` + at + `", "data": {"Id": "` + object + `", "VaultName": "contoso-kv", "ObjectType": "Certificate", "ObjectName ": "ledger", "Version": " 0f3c", "EXP": "1797724800"}}`
 	}
-	l.sends(t, "application/json", violation("1", "")) // delivered late
-	if status() != conversation.Closed {
-		t.Fatalf("the first alert delivered once more made it %s", status())
+	cloud := func(id, kind, at, object string) string {
+		return `{"specversion": "1.0", "id": "` + id + `", "source": "/subscriptions/s/resourceGroups/r/providers/Microsoft.KeyVault/vaults/contoso-kv", "type": "Microsoft.KeyVault.` + kind +
+			`", "time": "` + at + `", "data": {"Id": "` + object + `", "ObjectType": "Certificate", "EXP": 1797724800}}`
 	}
-	now = now.Add(24 * time.Hour)
-	l.sends(t, "application/json", violation("1", ""))
-	if status() == conversation.Closed {
-		t.Fatal("was found again and stays closed")
+	for name, shape := range map[string]func(id, kind, at, object string) string{"Event Grid's schema": grid, "CloudEvents": cloud} {
+		t.Run(name, func(t *testing.T) {
+			l := open(t)
+			near := shape("e1", "CertificateNearExpiry", "2026-11-20T00:00:00Z", "https://contoso-kv.vault.azure.net/certificates/ledger/0f3c")
+			l.sends(t, "application/json", near)
+			a := l.sends(t, "application/json", shape("e2", "CertificateExpired", "2026-12-20T00:00:00Z", "https://Contoso-KV.vault.azure.net/certificates/ledger/0f3c"))
+			a.Notes = nil
+			same(t, Answer{Duplicates: 1, Updated: 1, Conversations: []string{"RH-1"}, Errors: []Said{}}, a)
+			c := l.conversations(t)[0]
+			same(t, "Microsoft.KeyVault.CertificateExpired", c.Facts.Value(policy.Violated))
+			l.sends(t, "application/json", shape("e0", "CertificateNearExpiry", "2026-11-19T00:00:00Z", "https://contoso-kv.vault.azure.net/certificates/ledger/0f3c"))
+			same(t, "Microsoft.KeyVault.CertificateExpired", l.conversations(t)[0].Facts.Value(policy.Violated)) // older news
+			if a := l.sends(t, "application/json", shape("e3", "CertificateExpired", "2026-12-20T00:00:00Z", "https://contoso-kv.vault.azure.net/certificates/relay/0f3c")); a.Accepted != 1 {
+				t.Errorf("another certificate of the vault: %+v", a)
+			}
+		})
 	}
-	if n := len(l.conversations(t)); n != 1 {
-		t.Errorf("%d conversations", n)
+}
+
+func journal(t testing.TB, s store.Store, id string) []store.Entry {
+	t.Helper()
+	all, err := s.Journal(t.Context(), id)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		t.Fatal(err)
 	}
+	return all
 }
 
 // Who has no valid token learns nothing, and nothing of theirs is read.

@@ -1,9 +1,11 @@
 package intake
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"maps"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -286,7 +288,9 @@ func keyVaultEventGrid(f fields) policy.Violation {
 }
 
 // keyVault reads the data of a Key Vault event. It names no app: that has to be
-// found by the certificate, or asked.
+// found by the certificate, or asked. Event Grid numbers its events; the finding
+// is the object in the vault, so that NearExpiry and the Expired a month later
+// are one.
 func keyVault(f fields, kind, source, id string, at time.Time) policy.Violation {
 	if strings.HasSuffix(kind, "NewVersionCreated") || strings.HasSuffix(kind, "AccessPolicyChanged") {
 		f.ignore("", "a "+kind+" says that something was done, not that something is wrong; subscribe to CertificateNearExpiry and CertificateExpired")
@@ -294,11 +298,12 @@ func keyVault(f fields, kind, source, id string, at time.Time) policy.Violation 
 	}
 	f.need("Id")
 	v := policy.Violation{
-		ID:       strings.TrimPrefix(source+"/"+id, "/"),
+		ID:       cmp.Or(vaultObject(f), strings.TrimPrefix(source+"/"+id, "/")),
 		Source:   policy.ViolationFrom{System: "key-vault"},
 		Title:    kind,
 		Control:  policy.Control{ID: kind},
 		Detected: at,
+		Observed: at,
 		Cred: policy.Credential{
 			Start: f.unixTime("NBF"),
 			End:   f.unixTime("EXP"),
@@ -318,4 +323,20 @@ func keyVault(f fields, kind, source, id string, at time.Time) policy.Violation 
 		}
 	}
 	return v
+}
+
+// vaultObject names the object of an event without its version, as
+// "contoso-kv.vault.azure.net/certificates/name": by its address, whose case
+// does not matter, or else by the names beside it. It returns "" for neither.
+func vaultObject(f fields) string {
+	if u, err := url.Parse(f.look("Id")); err == nil && u.Host != "" {
+		if parts := strings.Split(strings.Trim(u.Path, "/"), "/"); len(parts) >= 2 {
+			return strings.ToLower(u.Host + "/" + parts[0] + "/" + parts[1])
+		}
+	}
+	vault, kind, name := f.look("VaultName"), f.look("ObjectType"), f.look("ObjectName")
+	if vault == "" || name == "" {
+		return ""
+	}
+	return strings.ToLower(vault + "/" + kind + "/" + name)
 }

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"context"
+	"crypto/rand"
 	"runtime"
 	"slices"
 	"strings"
@@ -155,7 +156,7 @@ func (t *taking) work(got Reading) worked {
 	w := worked{Reading: got}
 	for _, a := range got.Alerts {
 		facts := t.in.Infer(a.Violation)
-		w.open = append(w.open, bot.Alert{Key: a.keyAt(t.now), Finding: a.Finding(), Opened: conversation.Opened{
+		w.open = append(w.open, bot.Alert{Key: a.keyNow(), Finding: a.Finding(), Opened: conversation.Opened{
 			Violation: a.Violation, Facts: facts, In: t.in.Route(a.Violation, facts),
 		}})
 	}
@@ -175,15 +176,16 @@ func (t *taking) add(b Became, got worked) {
 	t.became = append(t.became, b)
 }
 
-// keyAt is the alert's key for when it came. A record that says neither when it
-// was observed nor which event it is was observed on the day it came: otherwise
-// a finding that was resolved and is found again, told in the same words as the
-// first time, would be taken for the first time.
-func (a Alert) keyAt(now time.Time) string {
+// keyNow is the alert's key for one coming of it. A record that says neither
+// when it was observed nor which event it is cannot be told from one that came
+// before by its words: a finding that was resolved and is found again is told in
+// the same words as the first time. So it has no key of its own, and the
+// conversation says whether it hears anything new: a repeat changes nothing.
+func (a Alert) keyNow() string {
 	if a.Event != "" || !a.Violation.Observed.IsZero() {
 		return a.Key()
 	}
-	return a.Key() + "/" + now.UTC().Format(time.DateOnly)
+	return "now:" + rand.Text() + "/" + a.Finding()
 }
 
 // commit takes in what was gathered and counts.
