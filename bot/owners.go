@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"rehome/conversation"
 	"rehome/policy"
@@ -26,29 +28,93 @@ type Ownership struct {
 //	the service map → the team's channel
 //
 // Each place says what came of it, in the journal and in the message.
-func (b *Bot) lookup(ctx context.Context, c conversation.Conversation, d store.Delivery) (store.Outcome, error) {
-	s := search{bot: b, c: c, found: conversation.Found{ReadAt: b.Now()}}
+//
+// What cannot be asked at once is asked a few times more, and then people are
+// told without it. A second, late look goes on from there: see laterLook.
+func (b *Bot) lookup(ctx context.Context, c conversation.Conversation, d store.Delivery, late bool) (store.Outcome, error) {
+	now := b.Now()
+	if late {
+		switch first := d.Created.Add(lateFrom); {
+		case c.Status == conversation.Closed, c.Lacks == conversation.LackNothing:
+			return store.Outcome{}, nil // nobody waits for it any more
+		case now.Before(first):
+			return store.Outcome{RetryAt: first, Error: "asked again then"}, nil
+		}
+	}
+	s := search{bot: b, c: c, found: conversation.Found{ReadAt: now, Late: late}}
+	if _, within := lateRules(c.Lacks); late {
+		s.last = !now.Before(d.Created.Add(within))
+	}
 	kept, err := b.Store.Recall(ctx, "app/"+c.Facts.Value(policy.AppID)+"/")
 	if err != nil {
 		return store.Outcome{}, err
 	}
 	s.kept = kept
-	entry, err := s.ask(ctx, d.Attempts)
+	patient := !late && d.Attempts < lookupAttempts
+	entry, err := s.ask(ctx, patient)
 	if err != nil {
 		return b.failed(d, nil, err), nil
 	}
 	if err := s.people(ctx, entry); err != nil {
-		if d.Attempts < lookupAttempts {
+		if patient {
 			return b.failed(d, nil, err), nil
 		}
-		s.hop("the workspace", "its people cannot be looked up now")
+		s.hop("the workspace", "its people cannot be looked up"+s.unanswered())
 	}
-	return store.Outcome{Step: b.step(s.found, b.Now())}, nil
+	if late {
+		return s.laterLook(d, now), nil
+	}
+	return store.Outcome{Step: b.step(s.found, now)}, nil
 }
 
-// lookupAttempts is how often a directory that does not answer is asked before
-// people are asked without it.
-const lookupAttempts = 3
+const (
+	// lookupAttempts is how often a directory, or Slack, that does not answer is
+	// asked again at once, before people are told without it.
+	lookupAttempts = 3
+	// lateFrom is when a late look begins. It waits twice as long each time, up to
+	// lateEvery, until it is answered or given up after answerWithin.
+	lateFrom     = time.Minute
+	lateEvery    = time.Hour
+	answerWithin = 24 * time.Hour
+	// A permission is granted by people, or never: it is looked whether it was,
+	// for a week.
+	permissionEvery  = 6 * time.Hour
+	permissionWithin = 7 * 24 * time.Hour
+)
+
+// lateRules are how often it is looked again for what is lacking, and for how long.
+func lateRules(l conversation.Lack) (every, within time.Duration) {
+	if l == conversation.LackPermission {
+		return permissionEvery, permissionWithin
+	}
+	return lateEvery, answerWithin
+}
+
+// laterLook decides what becomes of a late look: it is told when it found
+// somebody new, or is less in the dark than what was told last; else it is
+// looked again later, until that has lasted too long. Nobody is told twice:
+// whoever was told before is known to the conversation.
+func (s *search) laterLook(d store.Delivery, now time.Time) store.Outcome {
+	lacked, lacks := s.c.Lacks, s.found.Lack
+	if s.last {
+		s.found.Lack = conversation.LackNothing
+	}
+	if s.last || lacks == conversation.LackNothing || lacks == conversation.LackPermission && lacked == conversation.LackAnswer || s.foundSomebody() {
+		return store.Outcome{Step: s.bot.step(s.found, now)}
+	}
+	after, _ := lateRules(lacked)
+	if lacked == conversation.LackAnswer {
+		after = min(lateFrom<<min(d.Attempts, 10), after)
+	}
+	return store.Outcome{RetryAt: now.Add(after), Error: "lacks " + string(lacks)}
+}
+
+// foundSomebody reports whether somebody was found who was not known before.
+func (s *search) foundSomebody() bool {
+	return slices.ContainsFunc(s.found.Owners, func(o conversation.Owner) bool {
+		return !slices.ContainsFunc(s.c.Owners, func(k conversation.Owner) bool { return k.Person == o.Person })
+	})
+}
 
 // A search is one walk through the places where owners may be found.
 type search struct {
@@ -56,14 +122,33 @@ type search struct {
 	c     conversation.Conversation
 	kept  map[string]string // what people said about this app before
 	found conversation.Found
+	last  bool // what does not answer now is not asked any more
 }
 
 func (s *search) hop(where, result string) {
 	s.found.Hops = append(s.found.Hops, conversation.Hop{Where: where, Result: result})
 }
 
-// ask asks the directory. An error is a *Failure: it is to be asked again.
-func (s *search) ask(ctx context.Context, attempts int) (AppEntry, error) {
+// lacks writes down what could not be found out, of which the worst counts: an
+// answer may come at any time, a permission has to be granted.
+func (s *search) lacks(l conversation.Lack) {
+	if s.found.Lack != conversation.LackAnswer {
+		s.found.Lack = l
+	}
+}
+
+// unanswered writes down that somebody did not answer, and says what follows.
+func (s *search) unanswered() string {
+	s.lacks(conversation.LackAnswer)
+	if s.last {
+		return ", and could not be for a day"
+	}
+	return " now; I go on trying"
+}
+
+// ask asks the directory. An error is a *Failure: it is to be asked again, which
+// a patient search does.
+func (s *search) ask(ctx context.Context, patient bool) (AppEntry, error) {
 	if s.bot.Directory == nil {
 		s.hop("the directory", "none is configured, so owners come from the alert alone")
 		return AppEntry{}, nil
@@ -85,7 +170,7 @@ func (s *search) ask(ctx context.Context, attempts int) (AppEntry, error) {
 	if !errors.As(err, &l) {
 		l = &LookupError{Kind: Busy, Err: err}
 	}
-	if l.Kind == Busy && attempts < lookupAttempts {
+	if l.Kind == Busy && patient {
 		return AppEntry{}, &Failure{Kind: Again, After: l.After, Code: "directory_busy", Err: err}
 	}
 	where := "the directory"
@@ -93,6 +178,13 @@ func (s *search) ask(ctx context.Context, attempts int) (AppEntry, error) {
 		where += " " + l.Directory
 	}
 	result := l.Kind.String()
+	switch l.Kind {
+	case Busy:
+		result = "cannot be asked" + s.unanswered()
+	case Denied:
+		s.lacks(conversation.LackPermission)
+	case NoSuchApp, NoDirectory:
+	}
 	if l.Permission != "" {
 		result += ": needs " + l.Permission
 	}
@@ -170,18 +262,19 @@ func (s *search) directory(ctx context.Context, e AppEntry, where, via string, l
 	for _, g := range e.Gaps {
 		// A group's members are named with the group.
 		if g.What == where || where == membersOfGroups && strings.HasPrefix(g.What, "members of the owning group") {
-			s.hop(where, gapText(g))
+			s.hop(where, s.gap(g))
 			return nil
 		}
 	}
 	return s.tryAll(ctx, where, via, list, func(o OwnerEntry) Identity { return Identity{Mail: firstOf(o.Mail, o.UPN)} })
 }
 
-func gapText(g Gap) string {
+func (s *search) gap(g Gap) string {
 	if g.Permission != "" {
+		s.lacks(conversation.LackPermission)
 		return "may not be read: needs " + g.Permission
 	}
-	return "could not be read (" + g.Why + ")"
+	return "cannot be read (" + g.Why + ")" + s.unanswered()
 }
 
 func (s *search) alert(ctx context.Context, _ AppEntry) error {
@@ -260,6 +353,7 @@ func (s *search) try(ctx context.Context, via string, o OwnerEntry, who Identity
 	case o.Guest:
 		return "is a guest", nil
 	case who == (Identity{}) && o.Hidden != "":
+		s.lacks(conversation.LackPermission)
 		return "mail hidden: needs " + o.Hidden, nil
 	case who == (Identity{}):
 		return "has no mail address", nil
@@ -311,6 +405,48 @@ func (t *tally) String() string {
 	}
 	return fmt.Sprintf("%d: %s", t.total, strings.Join(parts, ", "))
 }
+
+// spread tells the other conversations about an app what somebody said in one of
+// them about whose it is. Those that open meanwhile recall it themselves.
+func (b *Bot) spread(ctx context.Context, c conversation.Conversation, d store.Delivery, e conversation.Spread) (store.Outcome, error) {
+	now := b.Now()
+	ids, err := b.Store.About(ctx, c.Facts.Value(policy.AppID), spreadTo)
+	if err != nil {
+		return store.Outcome{}, err
+	}
+	said := conversation.Corrected{By: e.By, Owner: e.Owner, From: c.ID}
+	var others store.Batch
+	changed := map[string]bool{}
+	for _, id := range ids {
+		if id == c.ID {
+			continue
+		}
+		step := b.step(said, now)
+		others.Inputs = append(others.Inputs, store.Input{Event: fmt.Sprintf("spread:%d:%s", d.ID, id), Conversation: id, At: now,
+			Step: func(c conversation.Conversation) (conversation.Conversation, []conversation.Effect) {
+				next, effects := step(c)
+				changed[id] = len(effects) > 0
+				return next, effects
+			}})
+	}
+	if len(others.Inputs) > 0 {
+		if _, err := b.Store.ApplyAll(ctx, others); err != nil {
+			return store.Outcome{}, err
+		}
+		b.Wake()
+	}
+	done := conversation.Passed{By: e.By, In: e.In}
+	for _, id := range ids {
+		if changed[id] {
+			done.To = append(done.To, id)
+		}
+	}
+	return store.Outcome{Step: b.step(done, now)}, nil
+}
+
+// spreadTo is how many conversations about one app hear of a correction; the
+// newest do.
+const spreadTo = 500
 
 func firstOf(a, b string) string {
 	if a != "" {

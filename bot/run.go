@@ -199,7 +199,11 @@ func (b *Bot) carryOut(ctx context.Context, d store.Delivery) (settled []store.S
 		if b.People == nil {
 			return []store.Settled{{Delivery: d}}, nil // nobody can be told anyway
 		}
-		if o, err = b.lookup(ctx, c, d); err != nil {
+		if o, err = b.lookup(ctx, c, d, e.Late); err != nil {
+			return nil, err
+		}
+	case conversation.Spread:
+		if o, err = b.spread(ctx, c, d, e); err != nil {
 			return nil, err
 		}
 	case conversation.Gather:

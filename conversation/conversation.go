@@ -5,11 +5,12 @@
 //
 //	happened:  Opened, Chosen, Said, Revised        people answer and change answers
 //	           Found, NotMine, Named, Took, Joined  whose app it is
+//	           Corrected, Passed                    what was said of that elsewhere
 //	           Seen                                 the feed reports it again, or resolved
 //	           Posted, Gone, Unreachable, Told      what became of a message
 //	to do:     Show (bring a card up to date), Tell (answer one person), Report (tell
 //	           the security channel), Lookup (ask the directory), Gather (tell an
-//	           owner), Remember (for other conversations), Record (journal)
+//	           owner), Remember and Spread (for other conversations), Record (journal)
 //
 // State is derived from facts. A question is asked for the one fact that the
 // policy needs next; answering it is stating a fact, changing an answer is
@@ -26,6 +27,12 @@
 //	│     replied ──────────────┘
 //	│        │ Revised
 //	└────────┘
+//
+// People are known by their user ids. The mail address of whom an alert names is
+// kept for as long as it is needed to find them, and no longer: once somebody
+// who answers for the app was found and nothing is looked up any more, or the
+// finding is over, a mark of 16 bits stays, by which the next alert is known to
+// name the same person or not. Addresses are in no journal and no event's key.
 //
 // What people see are cards: the root, questions, replies and notes. A card is
 // a projection of the newest state ([Conversation.Card]); every place the
@@ -55,10 +62,12 @@ type Conversation struct {
 	Threads   []Thread         `json:"threads"`            // where it is shown; Threads[0] is where it was opened
 	Status    Status           `json:"status"`
 	Looking   bool             `json:"looking,omitempty"` // the directory has not answered yet
+	Lacks     Lack             `json:"lacks,omitempty"`   // what people were told without; it is looked up again
 	Owners    []Owner          `json:"owners,omitempty"`
 	Hops      []Hop            `json:"hops,omitempty"`    // how the owners were found
 	ReadAt    time.Time        `json:"readAt,omitzero"`   // when the directory was read; its answers are cached
 	Taken     Person           `json:"taken,omitzero"`    // who works on it
+	Named     Person           `json:"named,omitzero"`    // whom somebody last said it is the app of
 	Related   []string         `json:"related,omitempty"` // other conversations about the same app
 	Over      string           `json:"over,omitempty"`    // why it is closed: "resolved in s360"
 	Rev       int              `json:"rev"`               // grows by one with each change
@@ -99,6 +108,15 @@ const (
 	ToldInOne OwnerState = "in digest" // it was on a list of several
 	NotReach  OwnerState = "not reached"
 	NotTheirs OwnerState = "not theirs" // they said so
+)
+
+// Lack is why it is not known for good who owns the app.
+type Lack string
+
+const (
+	LackNothing    Lack = ""
+	LackPermission Lack = "permission" // somebody has to grant one
+	LackAnswer     Lack = "answer"     // the directory, or Slack, did not say
 )
 
 // A Hop is one place where owners were looked for, and what came of it.

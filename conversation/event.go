@@ -19,6 +19,7 @@ type Opened struct {
 	Violation policy.Violation
 	Facts     policy.Facts // inferred from the violation, and stated by whoever opened it
 	Unknown   []string     // words that were not understood, said back in a note
+	Exposed   []string     // what looked like secrets in the message it hangs on, of which nothing is kept: “a client secret”
 	In        Place
 	Lookup    bool     // ask the directory before asking people
 	Related   []string // ids of other conversations about the same app
@@ -52,13 +53,20 @@ type Revised struct {
 }
 
 // Found is what came of looking for the app and its owners. Facts are what the
-// directory says of the app; Hops explain, also when nobody was found.
+// directory says of the app; Hops explain, also when nobody was found. With Lack
+// it is looked up again later, which may come to another Found.
 type Found struct {
 	ReadAt time.Time
 	Facts  policy.Facts
 	Owners []Owner
 	Hops   []Hop
+	Lack   Lack
+	Late   bool // the answer to a Lookup that was Late
 }
+
+// AtDoor is the In of a press that is answered where it was made, outside any
+// thread: on a list of several.
+const AtDoor = -2
 
 // NotMine is an owner saying that the app is not theirs.
 type NotMine struct {
@@ -71,6 +79,22 @@ type Named struct {
 	By    Person
 	In    int
 	Owner Person
+}
+
+// Corrected is a NotMine or a Named in From, another conversation about the same
+// app. Owner is nobody for a NotMine.
+type Corrected struct {
+	By    Person
+	Owner Person
+	From  string // RH-7
+}
+
+// Passed says in which other conversations about the app a NotMine or a Named
+// made a difference.
+type Passed struct {
+	By Person
+	In int
+	To []string
 }
 
 // Took is somebody taking the work on, for themselves (To is By) or for another.
@@ -142,6 +166,8 @@ func (Revised) event()     {}
 func (Found) event()       {}
 func (NotMine) event()     {}
 func (Named) event()       {}
+func (Corrected) event()   {}
+func (Passed) event()      {}
 func (Took) event()        {}
 func (Joined) event()      {}
 func (Told) event()        {}
@@ -179,7 +205,19 @@ type Record struct {
 }
 
 // Lookup asks the directory for the app and its owners; the answer is Found.
-type Lookup struct{}
+// Late goes on asking after people were told without what it lacks: for a day a
+// directory that does not answer, now and then one that lacks a permission.
+type Lookup struct {
+	Late bool `json:"late,omitempty"`
+}
+
+// Spread tells the other conversations about the same app of a NotMine or a
+// Named: each hears a Corrected, and this one what came of it, as Passed.
+type Spread struct {
+	By    Person `json:"by"`
+	Owner Person `json:"owner,omitzero"`
+	In    int    `json:"in"`
+}
 
 // Gather tells an owner, alone or together with what else there is for them.
 type Gather struct {
@@ -198,6 +236,7 @@ type Remember struct {
 }
 
 func (Lookup) effect()   {}
+func (Spread) effect()   {}
 func (Gather) effect()   {}
 func (Report) effect()   {}
 func (Remember) effect() {}

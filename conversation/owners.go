@@ -2,6 +2,8 @@ package conversation
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 
 	"rehome/policy"
 )
@@ -12,11 +14,15 @@ import (
 // found takes what came of looking for the app and its owners.
 func (t *turn) found(e Found) {
 	c := &t.c
+	known := len(c.Hops) > 0 && len(c.Owners) == 0 // that nobody can be told
 	c.Looking, c.ReadAt, c.Hops = false, e.ReadAt, e.Hops
 	for _, f := range e.Facts {
 		c.Facts = c.Facts.With(f)
 	}
 	for _, h := range e.Hops {
+		if slices.Contains(t.was.Hops, h) {
+			continue // was found out before
+		}
 		t.record(Person{}, "looked for owners in "+h.Where+": "+h.Result)
 	}
 	if t.c.By.ID == "" && t.policy.Decide(c.Facts, t.now).Outcome == policy.OutOfScope {
@@ -27,7 +33,13 @@ func (t *turn) found(e Found) {
 	for _, o := range e.Owners {
 		anybody = t.addOwner(o) || anybody
 	}
-	if !anybody && len(c.Owners) == 0 && len(e.Hops) > 0 {
+	if e.Lack != LackNothing && (e.Late || c.Lacks == LackNothing) {
+		t.effect(Lookup{Late: true})
+	}
+	if c.Lacks = e.Lack; anybody && c.Lacks == LackNothing {
+		t.forgetMail()
+	}
+	if !anybody && len(c.Owners) == 0 && len(e.Hops) > 0 && !known {
 		t.record(Person{}, "no owner can be told")
 		t.report(text(plain(c.ID + ": no owner can be told. Whoever knows the app can press “I take it” in its thread.")))
 	}
@@ -125,6 +137,10 @@ func (t *turn) notMine(e NotMine) {
 	}
 	t.record(e.By, "says the app is not theirs")
 	t.remember("not/"+e.By.ID, "yes")
+	t.spread(Spread{By: e.By, In: e.In})
+	if t.c.Named == e.By {
+		t.c.Named = Person{}
+	}
 	if t.c.Taken == e.By {
 		t.c.Taken = Person{}
 	}
@@ -133,8 +149,15 @@ func (t *turn) notMine(e NotMine) {
 	}
 }
 
-// named takes somebody's word for whose the app is.
+// named takes somebody's word for whose the app is. The same word twice, in the
+// direct message and on a list, is taken once.
 func (t *turn) named(e Named) {
+	if t.c.Named == e.Owner && t.c.owner(e.Owner).State != NotTheirs {
+		t.tell(e.By, e.In, text(plain("Noted already: this app is "), who(e.Owner), plain("'s. Nothing changed.")))
+		return
+	}
+	t.c.Named = e.Owner
+	t.spread(Spread{By: e.By, Owner: e.Owner, In: e.In})
 	if e.Owner == e.By {
 		if t.setOwner(e.By, func(o *Owner) { o.State, o.Why = ToldAlone, "" }) {
 			t.record(e.By, "says the app is theirs after all")
@@ -159,6 +182,70 @@ func (t *turn) named(e Named) {
 		return
 	}
 	t.tell(e.By, e.In, text(plain("Thank you. I tell "), who(e.Owner), plain(", and remember it for this app.")))
+}
+
+// corrected takes what somebody said in another conversation about the same
+// app. It was answered there, so that here it is only shown: nobody has to say
+// it, or is told of it, once for each finding. Whoever works on this finding
+// goes on with it, whosever the app is.
+func (t *turn) corrected(e Corrected) {
+	said := " said in " + e.From + " that the app is "
+	switch {
+	case e.Owner == (Person{}):
+		if o := t.c.owner(e.By); t.c.Taken == e.By || o.State == NotTheirs {
+			return
+		}
+		if !t.setOwner(e.By, func(o *Owner) { o.State = NotTheirs }) {
+			if !t.c.Looking && t.c.Lacks == LackNothing {
+				return
+			}
+			// Whoever looks for owners now may not have heard of it.
+			t.c.Owners = append(slices.Clone(t.c.Owners), Owner{Person: e.By, State: NotTheirs})
+		}
+		if t.c.Named == e.By {
+			t.c.Named = Person{}
+		}
+		t.record(e.By, "it was"+said+"not theirs")
+	case t.c.Status == Closed, t.c.Named == e.Owner && t.c.owner(e.Owner).State != NotTheirs:
+	default:
+		t.c.Named = e.Owner
+		via := "named by a colleague"
+		if e.Owner == e.By {
+			via = "their own word"
+		}
+		t.setOwner(e.Owner, func(o *Owner) {
+			if o.State == NotTheirs {
+				o.State = NotReach // asked again, since somebody insists
+			}
+		})
+		t.addOwner(Owner{Person: e.Owner, Via: via})
+		t.record(e.By, "it was"+said+e.Owner.ID+"'s")
+	}
+}
+
+// passed says once in how many other places a correction made a difference.
+func (t *turn) passed(e Passed) {
+	if len(e.To) == 0 {
+		return
+	}
+	t.record(e.By, "it was noted in "+strings.Join(e.To, ", ")+" as well")
+	t.tell(e.By, e.In, text(plain("Noted in "+listed(e.To)+" as well: the same app.")))
+}
+
+// listed names a few conversations, and how many more there are.
+func listed(ids []string) string {
+	const most = 5
+	if len(ids) <= most {
+		return strings.Join(ids, ", ")
+	}
+	return strings.Join(ids[:most], ", ") + " and " + strconv.Itoa(len(ids)-most) + " more"
+}
+
+// spread passes a correction on to other conversations about the app.
+func (t *turn) spread(e Spread) {
+	if t.c.Facts.Value(policy.AppID) != "" {
+		t.effect(e)
+	}
 }
 
 // took lets somebody work on it, or hands that over.
@@ -220,14 +307,18 @@ func (c Conversation) ToBeTold(p Person) bool { return c.owner(p).State == ToBeT
 // seen takes the finding as the feed reports it now.
 func (t *turn) seen(e Seen) {
 	c := &t.c
-	v := e.Violation
+	v := c.Hears(e.Violation)
 	if old := c.Violation.Observed; !v.Observed.IsZero() && v.Observed.Before(old) {
 		t.record(Person{}, "older news from the feed, "+v.Status+", is left aside")
 		return
 	}
+	over := v.Over()
 	elsewhere := v.App.AppID != c.Violation.App.AppID || v.Owner != c.Violation.Owner || v.Assignee != c.Violation.Assignee || v.Service != c.Violation.Service
-	over := v.Status == "resolved" || v.Status == "dismissed" || v.Status == "exempted"
-	v.ID, v.Source.System = orElse(v.ID, c.Violation.ID), orElse(v.Source.System, c.Violation.Source.System)
+	if again := c.Status == Closed && !over && c.Lacks != LackNothing; elsewhere || again {
+		v.Owner, v.Assignee = e.Violation.Owner, e.Violation.Assignee // they are looked for again
+		c.Lacks = LackNothing
+		elsewhere = true
+	}
 	c.Violation = v
 	for _, f := range slices.Clone(c.Facts) {
 		switch f.From {
@@ -254,6 +345,7 @@ func (t *turn) seen(e Seen) {
 			}
 		}
 		t.record(Person{}, "closed: "+c.Over)
+		t.forgetMail()
 	case over:
 	case c.Status == Closed:
 		c.Status, c.Over = Asking, ""
@@ -268,6 +360,29 @@ func (t *turn) seen(e Seen) {
 	default:
 		t.decide(Person{})
 	}
+}
+
+// Hears returns a violation as it is kept when the feed reports it: in the
+// fields that tell a finding from others as it was, and without the mail address
+// of somebody who was found by it before.
+func (c Conversation) Hears(v policy.Violation) policy.Violation {
+	v.ID, v.Source.System = orElse(v.ID, c.Violation.ID), orElse(v.Source.System, c.Violation.Source.System)
+	for _, o := range []struct {
+		is  *policy.Owner
+		was policy.Owner
+	}{{&v.Owner, c.Violation.Owner}, {&v.Assignee, c.Violation.Assignee}} {
+		if o.was.Mark != "" && o.is.Forgotten() == o.was {
+			*o.is = o.was
+		}
+	}
+	return v
+}
+
+// forgetMail drops the addresses of whom the alert names: nobody is looked for
+// by them any more. The next alert brings them again.
+func (t *turn) forgetMail() {
+	v := &t.c.Violation
+	v.Owner, v.Assignee = v.Owner.Forgotten(), v.Assignee.Forgotten()
 }
 
 // resume goes on where a closed conversation stopped.

@@ -173,10 +173,17 @@ func aboutOwners(p *policy.Policy, b byte) conversation.Event {
 	switch b >> 2 & 7 {
 	case 0:
 		return conversation.Found{Owners: []conversation.Owner{{Person: other, Via: "owner of the application"}}, Hops: []conversation.Hop{{Where: "a", Result: "b"}},
+			Lack: []conversation.Lack{conversation.LackNothing, conversation.LackAnswer}[b>>5&1], Late: b>>6&1 == 1,
 			Facts: policy.Facts{{Name: policy.OwnerOrg, Value: "f8cdef31-a31e-4b4a-93e4-5f571e91255a", From: policy.FromDirectory}}}
 	case 1:
 		return conversation.NotMine{By: by, In: in}
 	case 2:
+		switch b >> 5 & 7 {
+		case 6:
+			return conversation.Corrected{By: by, Owner: other, From: "RH-7"}
+		case 7:
+			return conversation.Corrected{By: by, From: "RH-7"}
+		}
 		return conversation.Named{By: by, In: in, Owner: other}
 	case 3:
 		return conversation.Took{By: by, In: in, To: other}

@@ -40,6 +40,10 @@ func Step(p *policy.Policy, c Conversation, e Event, now time.Time) (Conversatio
 		t.notMine(e)
 	case Named:
 		t.named(e)
+	case Corrected:
+		t.corrected(e)
+	case Passed:
+		t.passed(e)
 	case Took:
 		t.took(e)
 	case Joined:
@@ -71,7 +75,7 @@ func asksOf(e Event) (by Person, in int, asked bool) {
 		return e.By, e.In, true
 	case Said:
 		return e.By, e.In, e.Addressed
-	case Opened, Found, NotMine, Named, Took, Joined, Told, Unreached, Linked, Seen, Posted, Gone, Unreachable:
+	case Opened, Found, NotMine, Named, Corrected, Passed, Took, Joined, Told, Unreached, Linked, Seen, Posted, Gone, Unreachable:
 	}
 	return Person{}, 0, false
 }
@@ -106,6 +110,9 @@ func (t *turn) open(e Opened) {
 	t.record(e.By, "opened: "+orElse(e.Violation.Title, "no title given"))
 	if len(e.Unknown) > 0 {
 		t.note(unknownWords(e.Unknown))
+	}
+	if len(e.Exposed) > 0 {
+		t.note(sayExposed(e.Exposed))
 	}
 	if e.Lookup {
 		c.Looking = true
@@ -176,7 +183,12 @@ func (t *turn) answer(n int, choice policy.Choice, by Person) {
 // said takes words typed in a thread. They answer the open question, or state
 // facts that nobody stated yet; the rest is talk among people.
 func (t *turn) said(e Said) {
-	if t.c.Status == Closed {
+	var secrets []string
+	if e.Text, secrets = policy.Strip(e.Text); len(secrets) > 0 {
+		t.tell(e.By, e.In, saySecret(secrets))
+		t.record(e.By, "typed what looks like "+strings.Join(secrets, " and ")+"; nothing of it was kept")
+	}
+	if t.c.Status == Closed || e.Text == "" && len(secrets) > 0 {
 		return
 	}
 	n := t.c.OpenQuestion()
@@ -696,7 +708,7 @@ func dedupe(effects []Effect) []Effect {
 }
 
 func (t *turn) tell(to Person, in int, text policy.Text) {
-	if to.ID == "" {
+	if to.ID == "" || in == AtDoor {
 		return
 	}
 	if in < 0 || in >= len(t.c.Threads) {

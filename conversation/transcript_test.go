@@ -32,6 +32,9 @@ var update = flag.Bool("update", false, "rewrite the transcripts; read the diffe
 //	> C1 is closed to us
 //	> show r1.1                            prints a card in full
 //	> the directory has carol, bob; 2: 1 left
+//	> the directory has ; no answer for now   people are told without it; "at last" ends that
+//	> in RH-7 carol said it is not hers       another conversation about the app; or "is bob's"
+//	> it is noted in RH-8, RH-9 for carol     what came of passing a correction on
 //	> carol is told                        or "on a list"
 //	> carol cannot be told
 //	> carol says it is not hers
@@ -110,22 +113,24 @@ func play(t *testing.T, script string) string {
 }
 
 var (
-	opens   = regexp.MustCompile(`^(\w+) opens in (\w+): (.*)$`)
-	alert   = regexp.MustCompile(`^alert in (\w+): (.*)$`)
-	presses = regexp.MustCompile(`^(\w+) presses (.+) on (q|r)(\d+)(?: in thread (\d))?$`)
-	types   = regexp.MustCompile(`^(\w+) types (in the thread|to the bot): (.*)$`)
-	deletes = regexp.MustCompile(`^somebody deletes (\S+)$`)
-	closed  = regexp.MustCompile(`^(\w+) is closed to us$`)
-	looks   = regexp.MustCompile(`^the directory has ([\w, ]*); (.*)$`)
-	isTold  = regexp.MustCompile(`^(\w+) is told( on a list)?$`)
-	notTold = regexp.MustCompile(`^(\w+) cannot be told$`)
-	denies  = regexp.MustCompile(`^(\w+) says it is not (?:hers|his)$`)
-	names   = regexp.MustCompile(`^(\w+) says it is (\w+)'s$`)
-	takes   = regexp.MustCompile(`^(\w+) takes it$`)
-	hands   = regexp.MustCompile(`^(\w+) hands it to (\w+)$`)
-	joins   = regexp.MustCompile(`^(\w+) joins$`)
-	feeds   = regexp.MustCompile(`^the feed says (\w+)(?: (.*))?$`)
-	prints  = regexp.MustCompile(`^show (\S+)$`)
+	opens    = regexp.MustCompile(`^(\w+) opens in (\w+): (.*)$`)
+	alert    = regexp.MustCompile(`^alert in (\w+): (.*)$`)
+	presses  = regexp.MustCompile(`^(\w+) presses (.+) on (q|r)(\d+)(?: in thread (\d))?$`)
+	types    = regexp.MustCompile(`^(\w+) types (in the thread|to the bot): (.*)$`)
+	deletes  = regexp.MustCompile(`^somebody deletes (\S+)$`)
+	closed   = regexp.MustCompile(`^(\w+) is closed to us$`)
+	looks    = regexp.MustCompile(`^the directory has ([\w, ]*); (.*?)(?: (for now|at last))?$`)
+	isTold   = regexp.MustCompile(`^(\w+) is told( on a list)?$`)
+	notTold  = regexp.MustCompile(`^(\w+) cannot be told$`)
+	denies   = regexp.MustCompile(`^(\w+) says it is not (?:hers|his)$`)
+	names    = regexp.MustCompile(`^(\w+) says it is (\w+)'s$`)
+	corrects = regexp.MustCompile(`^in (RH-\d+) (\w+) said it is (?:not hers|not his|(\w+)'s)$`)
+	noted    = regexp.MustCompile(`^it is noted in ([RH\d, -]+) for (\w+)$`)
+	takes    = regexp.MustCompile(`^(\w+) takes it$`)
+	hands    = regexp.MustCompile(`^(\w+) hands it to (\w+)$`)
+	joins    = regexp.MustCompile(`^(\w+) joins$`)
+	feeds    = regexp.MustCompile(`^the feed says (\w+)(?: (.*))?$`)
+	prints   = regexp.MustCompile(`^show (\S+)$`)
 )
 
 func (s *stage) do(line string) {
@@ -159,7 +164,10 @@ func (s *stage) do(line string) {
 		s.directory = true
 	case looks.MatchString(line):
 		m := looks.FindStringSubmatch(line)
-		found := conversation.Found{Hops: []conversation.Hop{{Where: "owners of the application", Result: m[2]}}}
+		found := conversation.Found{Hops: []conversation.Hop{{Where: "owners of the application", Result: m[2]}}, Late: m[3] == "at last"}
+		if m[3] == "for now" {
+			found.Lack = conversation.LackAnswer
+		}
 		for name := range strings.FieldsFuncSeq(m[1], func(r rune) bool { return r == ',' || r == ' ' }) {
 			found.Owners = append(found.Owners, conversation.Owner{Person: person(name), Via: "owner of the application"})
 		}
@@ -174,6 +182,16 @@ func (s *stage) do(line string) {
 	case names.MatchString(line):
 		m := names.FindStringSubmatch(line)
 		s.happen(conversation.Named{By: person(m[1]), Owner: person(m[2])})
+	case corrects.MatchString(line):
+		m := corrects.FindStringSubmatch(line)
+		said := conversation.Corrected{By: person(m[2]), From: m[1]}
+		if m[3] != "" {
+			said.Owner = person(m[3])
+		}
+		s.happen(said)
+	case noted.MatchString(line):
+		m := noted.FindStringSubmatch(line)
+		s.happen(conversation.Passed{By: person(m[2]), To: strings.Split(m[1], ", ")})
 	case takes.MatchString(line):
 		by := person(takes.FindStringSubmatch(line)[1])
 		s.happen(conversation.Took{By: by, To: by})
@@ -227,7 +245,13 @@ func (s *stage) carryOut(e conversation.Effect) conversation.Event {
 	switch e := e.(type) {
 	case conversation.Record:
 	case conversation.Lookup:
+		if e.Late {
+			s.out.WriteString("  (asks again later what was not answered)\n")
+			break
+		}
 		s.out.WriteString("  (asks the directory)\n")
+	case conversation.Spread:
+		s.out.WriteString("  (tells the app's other conversations)\n")
 	case conversation.Gather:
 		fmt.Fprintf(s.out, "  (%s is to be told)\n", e.To.ID)
 	case conversation.Report:

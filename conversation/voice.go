@@ -109,6 +109,16 @@ func unknownWords(words []string) policy.Text {
 	return append(t, plain(". I go on with the rest."))
 }
 
+// saySecret tells somebody that what they typed held a secret.
+func saySecret(found []string) policy.Text {
+	return policy.Say("What you wrote holds what looks like " + strings.Join(found, " and ") + ". I kept nothing of it, but whoever sees your message can read it: delete the message, treat the secret as exposed, and replace it.")
+}
+
+// sayExposed says the same of a message that others wrote.
+func sayExposed(found []string) policy.Text {
+	return policy.Say("The message above holds what looks like " + strings.Join(found, " and ") + ". I kept nothing of it, but whoever is in this channel can read it: have the message deleted, treat the secret as exposed, and replace it.")
+}
+
 // values lists what a need takes, as a person would type it.
 func values(n policy.Need) string {
 	var out []string

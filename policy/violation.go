@@ -1,6 +1,11 @@
 package policy
 
-import "time"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"time"
+)
 
 // A Violation is a finding in its canonical form (the JSON shape of the
 // canonical schema; names follow Microsoft Graph where Graph has one). It holds
@@ -49,6 +54,19 @@ type Owner struct {
 	Alias       string `json:"alias,omitempty"`
 	Email       string `json:"email,omitempty"`
 	SlackUserID string `json:"slackUserId,omitempty"`
+
+	// Mark stands for an Email that was forgotten: enough to see that the next
+	// alert names the same person, and not enough to find out who it is.
+	Mark string `json:"mark,omitempty"`
+}
+
+// Forgotten returns the owner without their mail address.
+func (o Owner) Forgotten() Owner {
+	if o.Email != "" {
+		sum := sha256.Sum256([]byte(strings.ToLower(o.Email)))
+		o.Email, o.Mark = "", hex.EncodeToString(sum[:2])
+	}
+	return o
 }
 
 // Service is the service the app belongs to.

@@ -252,7 +252,7 @@ func ChannelOf(c conversation.Conversation, e conversation.Effect) string {
 		in = e.In
 	case conversation.Tell:
 		in = e.In
-	case conversation.Lookup, conversation.Gather, conversation.Report, conversation.Record, conversation.Remember:
+	case conversation.Lookup, conversation.Spread, conversation.Gather, conversation.Report, conversation.Record, conversation.Remember:
 		// not in a thread
 	}
 	if in < 0 || in >= len(c.Threads) {
@@ -307,7 +307,12 @@ func LineOf(conversationID string, e conversation.Effect) string {
 	case conversation.Tell:
 		return conversationID + "/tell/" + e.To.ID
 	case conversation.Lookup:
+		if e.Late {
+			return conversationID + "/lookup/late" // it waits for hours and holds nothing up
+		}
 		return conversationID + "/lookup"
+	case conversation.Spread:
+		return conversationID + "/spread"
 	case conversation.Gather:
 		return "gather/" + e.To.ID // what is for one person comes together, whatever it is about
 	case conversation.Report:

@@ -587,6 +587,101 @@ func TestKeyMaterialIsNeverKept(t *testing.T) {
 	}
 }
 
+// Secrets are known by what they look like, too: in any text of any feed, in a
+// cell, in a header, in what cannot be read at all.
+func TestSecretsInFreeTextAreNeverKept(t *testing.T) {
+	tail := "canary" + strings.Repeat("aB3_", 7)
+	secrets := map[string]string{
+		"a client secret":             "abc" + "8Q~" + tail,
+		"an older client secret":      "Zz9-" + "canary" + "~" + "qW4.eR5_tY6-uI7oP8aS9dF0",
+		"a PFX":                       b64("\x30\x82\x09\xd1\x02\x01\x03\x30\x82\x09\x97\x06\x09"+strings.Repeat("x", 50)) + "canary",
+		"a private key":               "-----BEGIN EC PRIVATE KEY-----" + "canary",
+		"a private key without a PEM": "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC" + "canary0123456789",
+		"a bearer JWT":                "Bearer " + "eyJ" + "hbGciOiJSUzI1NiJ9" + ".eyJ" + "jYW5hcnkiOjF9" + ".canary",
+		"a connection string":         "AccountName=contoso;AccountKey=" + "canary0123456789+/==" + ";EndpointSuffix=core.windows.net",
+		"a SAS":                       "https://contoso.blob.core.windows.net/c?sv=2025-01-05&sig=" + "canary%2Babc%3D",
+	}
+	const told = "X"
+	places := map[string]struct{ kind, body string }{
+		"a title":               {"application/json", `{"id": "1", "source": {"system": "other"}, "title": "Replace X today", "app": {"displayName": "a"}}`},
+		"a name":                {"application/json", `{"id": "1", "source": {"system": "other"}, "title": "t", "app": {"displayName": "X"}}`},
+		"an owner":              {"application/json", `{"id": "1", "source": {"system": "other"}, "title": "t", "owner": {"alias": "X"}, "app": {"displayName": "a"}}`},
+		"an id":                 {"application/json", `{"id": "X", "source": {"system": "other"}, "title": "t", "app": {"displayName": "a"}}`},
+		"an address":            {"application/json", `{"id": "1", "source": {"system": "other", "url": "https://contoso.example/?a=1&note=X"}, "title": "t", "app": {"displayName": "a"}}`},
+		"a vault":               {"application/json", `{"id": "1", "source": {"system": "other"}, "title": "t", "credential": {"store": {"uri": "https://kv.vault.azure.net/secrets/a#X"}}}`},
+		"a hand-over":           {"application/json", `{"id": "1", "source": {"system": "other"}, "title": "t", "app": {}, "handoff": {"from": "assist-sg-update", "option": 2, "confirmedBy": "X", "confirmed": {"app_name": "X"}}}`},
+		"what nobody reads":     {"application/json", `{"id": "1", "source": {"system": "other"}, "title": "t", "app": {"displayName": "a"}, "notes": ["a", {"b": "see X"}]}`},
+		"what is quarantined":   {"application/json", `{"id": "1", "source": {"system": "other"}, "title": "X", "app": {"appId": "nope"}}`},
+		"a wrong value":         {"application/json", `{"id": "1", "source": {"system": "other"}, "title": "t", "app": {"appId": "X", "party": "X"}}`},
+		"no JSON":               {"application/json", `{"id": "1", "note": "X`},
+		"an S360 item":          {"application/json", `{"KpiActionItemId": "1", "Title": "t", "CustomDimensions": "{\"AppDisplayName\": \"X\"}"}`},
+		"an Azure Monitor rule": {"application/json", `{"schemaId": "azureMonitorCommonAlertSchema", "data": {"essentials": {"alertId": "1", "alertRule": "t", "monitorCondition": "Fired", "description": "X"}, "customProperties": {"appName": "X"}}}`},
+		"an event's data":       {"application/cloudevents+json", strings.Replace(event("e", "1"), `"data": 1`, `"data_base64": "X"`, 1)},
+	}
+	for place, at := range places {
+		t.Run(place, func(t *testing.T) {
+			for name, secret := range secrets {
+				put := strings.ReplaceAll(at.body, told, secret)
+				if place == "an event's data" {
+					put = strings.ReplaceAll(at.body, told, b64(`{"id": "1", "source": {"system": "other"}, "title": "`+secret+`", "app": {"displayName": "a"}}`))
+				}
+				l := open(t)
+				w := l.do(request(at.kind, put))
+				if w.Code != http.StatusAccepted {
+					t.Fatalf("%s: %d %s", name, w.Code, w.Body)
+				}
+				if !strings.Contains(w.Body.String(), "left out; treat it as exposed") && place != "no JSON" {
+					t.Errorf("%s: the sender is not told: %s", name, w.Body)
+				}
+				l.holdsNothing(t, name, "canary", w.Body.String())
+			}
+		})
+	}
+	t.Run("a cell", func(t *testing.T) {
+		for name, secret := range secrets {
+			l := open(t)
+			f, err := Open(strings.NewReader("id,source.system,title,app.displayName\n1,other,\"see "+secret+"\",\""+secret+"\"\n"), "a.csv", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var said string
+			for rec, err := range f.Records() {
+				became, err := l.Intake.Take(t.Context(), func(Record) string { return "a.csv" }, []Piece{{rec, err}})
+				if err != nil || became[0].Opened != 1 {
+					t.Fatalf("%+v %v", became, err)
+				}
+				said += became[0].String()
+			}
+			if !strings.Contains(said, "title held what looks like") || !strings.Contains(said, "app.displayName held what looks like") {
+				t.Errorf("%s: nothing is said: %s", name, said)
+			}
+			l.holdsNothing(t, name, "canary", said)
+		}
+	})
+}
+
+// holdsNothing checks that a word is nowhere: not in what is kept, in the log,
+// or in what was answered.
+func (l lobby) holdsNothing(t *testing.T, name, word, answered string) {
+	t.Helper()
+	all, err := json.Marshal(l.conversations(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := map[string]string{"the answer": answered, "the log": l.log.String(), "a conversation": string(all)}
+	for _, c := range l.conversations(t) {
+		held["the journal"] += fmt.Sprint(journal(t, l.store, c.ID))
+	}
+	for _, q := range l.quarantined(t) {
+		held["quarantine"] += string(q.Body) + q.Why + unb64(string(q.Body))
+	}
+	for where, text := range held {
+		if strings.Contains(text, word) {
+			t.Errorf("%s: %s has it: %s", name, where, text)
+		}
+	}
+}
+
 // A host that only begins like a vault's says nothing about a cloud.
 func TestAVaultOfSomebodyElseProvesNothing(t *testing.T) {
 	l := open(t)

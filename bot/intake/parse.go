@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"rehome/policy"
 )
 
 // maxDepth is how deep a record may nest. The deepest feed known nests 6.
@@ -129,11 +131,12 @@ func parseArray(d *json.Decoder, at string, depth int) ([]any, error) {
 // join appends a member's name to a path. Names come from outside and end up
 // in errors, so they are kept short and on one line.
 func join(at, name string) string {
-	if name = oneLine(name); len(name) > 60 {
-		name = cut(name, 60)
+	name = oneLine(name)
+	if _, found := policy.Scrub(name); len(found) > 0 {
+		name = "[" + found[0] + "]"
 	}
-	if strings.Contains(name, "PRIVATE KEY") {
-		name = "[a private key]"
+	if len(name) > 60 {
+		name = cut(name, 60)
 	}
 	if at == "" {
 		return name

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"rehome/policy"
 )
 
 // keyMembers are names under which feeds and careless scripts send key
@@ -19,25 +21,36 @@ var keyMembers = map[string]bool{
 	"key": true, "secrettext": true, "privatekey": true, "private_key": true, "password": true, "passphrase": true,
 	"clientsecret": true, "client_secret": true, "secretvalue": true, "pfx": true, "pfxblob": true, "pkcs12": true,
 	"connectionstring": true, "accountkey": true, "accesstoken": true, "access_token": true, "refresh_token": true,
+	"pwd": true, "sastoken": true, "sharedaccesskey": true, "clientassertion": true, "client_assertion": true,
 }
 
 // jwkMembers are the private members of a JSON Web Key (RFC 7518, section 6).
 var jwkMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
-// privateKey matches a PEM private key, also one whose end was cut off.
-var privateKey = regexp.MustCompile(`(?s)-* ?BEGIN [A-Z0-9 ]*PRIVATE KEY.*?(END [A-Z0-9 ]*PRIVATE KEY ?-*|$)`)
-
 const (
 	leftOutKey = "looks like key material and was left out; it must never be in an alert"
-	leftOutPEM = "held a private key, which was left out; treat that key as exposed and replace it"
-	removed    = "[private key removed]"
+	removed    = policy.Removed
 )
+
+// leaveSecrets says that a text held secrets, which are left out.
+func (r *reading) leaveSecrets(at string, found []string) {
+	if len(found) > 0 {
+		r.leave(at, "held what looks like "+strings.Join(found, " and ")+", which was left out; treat it as exposed and replace it")
+	}
+}
+
+// secretName reports whether a member's name is itself a secret: what a PEM file
+// looks like to whoever takes it for JSON.
+func secretName(name string) bool {
+	_, found := policy.Scrub(name)
+	return len(found) > 0
+}
 
 // maybeKeys reports whether there may be key material in an object. Nearly all
 // alerts have none, and this is quickly said.
 func maybeKeys(o object) bool {
 	for name, m := range o {
-		if keyMembers[name] || name == "kty" || name == "data_base64" || strings.Contains(m.name, "PRIVATE KEY") || maybeKey(m.value) {
+		if keyMembers[name] || name == "kty" || name == "data_base64" || secretName(m.name) || maybeKey(m.value) {
 			return true
 		}
 		if text, ok := m.value.(string); ok && keyMembers[fold(text)] {
@@ -51,7 +64,7 @@ func maybeKey(v any) bool {
 	switch v := v.(type) {
 	case string:
 		trimmed := strings.TrimSpace(v)
-		return strings.Contains(v, "PRIVATE KEY") || trimmed != "" && (trimmed[0] == '{' || trimmed[0] == '[')
+		return secretName(v) || trimmed != "" && (trimmed[0] == '{' || trimmed[0] == '[')
 	case object:
 		return maybeKeys(v)
 	case []any:
@@ -70,9 +83,9 @@ func (r *reading) scrub(at string, o object) {
 	for _, name := range slices.Sorted(maps.Keys(o)) {
 		m := o[name]
 		path := join(at, m.name)
-		if strings.Contains(m.name, "PRIVATE KEY") {
+		if _, found := policy.Scrub(m.name); len(found) > 0 {
 			delete(o, name)
-			r.leave(path, leftOutPEM)
+			r.leaveSecrets(path, found)
 			continue
 		}
 		secret := keyMembers[name] || jwk && slices.Contains(jwkMembers, name)
@@ -136,30 +149,28 @@ func (r *reading) scrubValue(path string, v any) any {
 
 // scrubString also looks into JSON that is sent as a text (Sentinel does).
 func (r *reading) scrubString(path, s string) string {
-	clean := s
-	if strings.Contains(s, "PRIVATE KEY") {
-		if clean = privateKey.ReplaceAllString(s, removed); clean != s {
-			r.leave(path, leftOutPEM)
+	trimmed := strings.TrimSpace(s)
+	looksJSON := trimmed != "" && (trimmed[0] == '{' || trimmed[0] == '[')
+	if looksJSON {
+		if o, err := parse([]byte(`{"in":` + trimmed + `}`)); err == nil {
+			before := len(r.leftOut)
+			inside := r.scrubValue(path, o["in"].value)
+			if len(r.leftOut) == before && before < most {
+				return s
+			}
+			b, err := json.Marshal(inside)
+			if err != nil {
+				return removed // unreachable: it came out of JSON
+			}
+			return string(b)
 		}
 	}
-	trimmed := strings.TrimSpace(clean)
-	if trimmed == "" || trimmed[0] != '{' && trimmed[0] != '[' {
-		return clean
-	}
-	o, err := parse([]byte(`{"in":` + trimmed + `}`))
-	if err != nil {
+	clean, found := policy.Scrub(s)
+	r.leaveSecrets(path, found)
+	if looksJSON {
 		return scrubNamed(clean)
 	}
-	before := len(r.leftOut)
-	inside := r.scrubValue(path, o["in"].value)
-	if len(r.leftOut) == before && before < most {
-		return clean
-	}
-	b, err := json.Marshal(inside)
-	if err != nil {
-		return removed // unreachable: it came out of JSON
-	}
-	return string(b)
+	return clean
 }
 
 // scrubBase64 looks into an event's data_base64. What is no JSON in there is
@@ -168,6 +179,10 @@ func (r *reading) scrubBase64(path string, v any) any {
 	s, ok := v.(string)
 	if !ok {
 		return r.scrubValue(path, v)
+	}
+	if clean, found := policy.Scrub(s); len(found) > 0 {
+		r.leaveSecrets(path, found) // a key file, instead of a record
+		return clean
 	}
 	raw, err := base64.StdEncoding.DecodeString(oneLine(s))
 	if err != nil {
@@ -208,6 +223,7 @@ func scrubText(b []byte) []byte {
 
 func scrubNamed(s string) string {
 	s = textKey.ReplaceAllString(s, removed)
+	s, _ = policy.Scrub(s)
 	s = textNamed.ReplaceAllString(s, `${1}"[removed]"`)
 	return textLoose.ReplaceAllString(s, `${1}[removed]`)
 }

@@ -44,7 +44,7 @@ func (d *Doors) posted(ctx context.Context, e event) answer {
 	v := violationOf(facts)
 	v.Source.URL = link
 	_, err = d.Bot.Open(ctx, e.key(), messageFinding(h.Channel, h.TS), conversation.Opened{
-		Violation: v, Facts: facts, In: conversation.Place{Channel: h.Channel, Anchor: h.TS},
+		Violation: v, Facts: facts, Exposed: m.secrets, In: conversation.Place{Channel: h.Channel, Anchor: h.TS},
 	})
 	return answer{err: err}
 }

@@ -14,8 +14,9 @@ import (
 
 // command answers /rehome with one ephemeral message.
 func (d *Doors) command(ctx context.Context, c command) answer {
-	r := request{key: c.key(), user: c.User, place: conversation.Place{Channel: c.Channel}, text: typed(c.Text), how: "typed after " + cut(clean(c.Command), 40)}
-	if r.text == "" {
+	text, secrets := policy.Strip(typed(c.Text))
+	r := request{key: c.key(), user: c.User, place: conversation.Place{Channel: c.Channel}, text: text, secrets: secrets, how: "typed after " + cut(clean(c.Command), 40)}
+	if r.text == "" && len(secrets) == 0 {
 		return d.startForm(ctx, c.Trigger, form{Place: r.place}, answerCommand)
 	}
 	p, _, err := d.ask(ctx, r)
@@ -33,13 +34,30 @@ type request struct {
 	user    string
 	place   conversation.Place // where it was said; Anchor is the message whose thread is meant
 	joined  bool               // we are known to be there
-	text    string             // as typed, without Slack's escapes
+	text    string             // as typed, without Slack's escapes and without secrets
+	secrets []string           // what looked like secrets in it
 	how     string             // how a fact from it is known: "typed after /rehome"
+	exposed []string           // what looked like secrets in the message it is about
 	finding string             // the message it is about, when it is about one
 }
 
-// ask answers words: a question about what there is, or something to open.
+// ask answers words: a question about what there is, or something to open. That
+// they held what looks like a secret is said above it, also where what was
+// opened is the answer.
 func (d *Doors) ask(ctx context.Context, r request) (p *page, opened bool, err error) {
+	if len(r.secrets) == 0 {
+		return d.answerTo(ctx, r)
+	}
+	p = &page{}
+	if r.text != "" {
+		if p, _, err = d.answerTo(ctx, r); err != nil {
+			return nil, false, err
+		}
+	}
+	return p.below(secretWords(r.secrets)...), false, nil
+}
+
+func (d *Doors) answerTo(ctx context.Context, r request) (p *page, opened bool, err error) {
 	first, rest, _ := strings.Cut(r.text, " ")
 	rest = strings.TrimSpace(rest)
 	switch strings.ToLower(first) {
@@ -86,7 +104,7 @@ type opened struct {
 func (d *Doors) open(ctx context.Context, r request, facts policy.Facts, unknown []string) (opened, error) {
 	place, why := d.placeFor(ctx, r)
 	done, err := d.Bot.Open(ctx, r.key, r.finding, conversation.Opened{
-		By: conversation.Person{ID: r.user}, Violation: violationOf(facts), Facts: facts, Unknown: unknown, In: place,
+		By: conversation.Person{ID: r.user}, Violation: violationOf(facts), Facts: facts, Unknown: unknown, Exposed: r.exposed, In: place,
 	})
 	if err != nil {
 		return opened{}, err

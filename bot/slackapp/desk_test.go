@@ -17,6 +17,7 @@ import (
 
 	"rehome/bot"
 	"rehome/bot/sandbox"
+	"rehome/conversation"
 	"rehome/policy"
 	"rehome/store"
 )
@@ -181,7 +182,8 @@ func (d *desk) told(user, words string) sandbox.Message {
 	return found
 }
 
-// settle waits until nothing more is to be delivered.
+// settle waits until nothing more is to be delivered, but for what is looked up
+// again hours later.
 func (d *desk) settle() {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(d.t.Context(), 10*time.Second)
@@ -190,6 +192,7 @@ func (d *desk) settle() {
 		changed := d.store.changed()
 		left, err := d.store.Outbox(ctx, false)
 		check(d.t, err)
+		left = slices.DeleteFunc(left, func(w store.Delivery) bool { return w.Effect == conversation.Lookup{Late: true} })
 		if len(left) == 0 {
 			return
 		}

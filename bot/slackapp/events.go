@@ -11,6 +11,7 @@ import (
 
 	"rehome/bot"
 	"rehome/conversation"
+	"rehome/policy"
 )
 
 // event handles what happens in the workspace.
@@ -111,9 +112,10 @@ func attempts(c conversation.Conversation, user, text string) bool {
 // asked answers words that are meant for us and belong to no conversation.
 func (d *Doors) asked(ctx context.Context, e event, text string, direct bool) answer {
 	h := e.Event
-	r := request{key: e.key(), user: h.User, text: typed(text), how: "typed in a message",
+	text, secrets := policy.Strip(typed(text))
+	r := request{key: e.key(), user: h.User, text: text, secrets: secrets, how: "typed in a message",
 		place: conversation.Place{Channel: h.Channel, Anchor: orElse(h.ThreadTS, h.TS)}, joined: !direct}
-	if r.text == "" {
+	if r.text == "" && len(secrets) == 0 {
 		r.text = "help"
 	}
 	p, opened, err := d.ask(ctx, r)

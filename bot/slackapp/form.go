@@ -196,7 +196,11 @@ func (d *Doors) readForm(v view) (policy.Facts, map[string]string) {
 	choice(formTenant, tenant)
 	canonical(formAppID, policy.AppID, written(v, formAppID),
 		"That is not an app id. It looks like 00000000-0000-0000-0000-000000000000; you find it under App registrations.")
-	say(policy.AppName, cut(clean(written(v, formAppName)), maxTyped))
+	name := cut(clean(written(v, formAppName)), maxTyped)
+	if _, secrets := policy.Scrub(name); len(secrets) > 0 {
+		wrong[formAppName] = "That looks like " + secrets[0] + ", and nothing of it is kept. Treat it as exposed, replace it, and give the app's name alone."
+	}
+	say(policy.AppName, name)
 	given.Cred.Store.URI = canonical(formVault, policy.VaultURI, written(v, formVault),
 		"That is not an address. It looks like https://contoso-kv.vault.azure.net.")
 	// What follows from the vault's address is the policy's to say.

@@ -137,7 +137,7 @@ func (d *Doors) triage(ctx context.Context, i interaction) answer {
 	r := request{key: "msc:" + brief(orElse(i.Trigger, digest(i.channel(), m.ts, i.User.ID, i.ActionTS))), user: i.User.ID,
 		// The message is what a second use of the shortcut is known by.
 		finding: messageFinding(i.channel(), anchor),
-		place:   conversation.Place{Channel: i.channel(), Anchor: anchor}, text: m.text, how: "read in the message"}
+		place:   conversation.Place{Channel: i.channel(), Anchor: anchor}, text: m.text, exposed: m.secrets, how: "read in the message"}
 	facts, _ := d.Bot.Policy.Read(r.text, r.how)
 	if !certain(facts) {
 		return d.startForm(ctx, i.Trigger, form{Place: r.place, Empty: true}, back)
@@ -172,7 +172,8 @@ func asAlert(facts policy.Facts) policy.Facts {
 // A message is what a shortcut was used on.
 type message struct {
 	ts, thread string
-	text       string // everything written in it, blocks and attachments too
+	text       string // everything written in it, blocks and attachments too, without secrets
+	secrets    []string
 	ours       string // the conversation it is a card of, if it is one
 }
 
@@ -200,7 +201,7 @@ func readMessage(raw []byte) (message, error) {
 	if len(text) > maxRead {
 		text = strings.ToValidUTF8(text[:maxRead], "")
 	}
-	out.text = typed(text)
+	out.text, out.secrets = policy.Strip(typed(text))
 	out.ours = cardOf(m.Blocks)
 	return out, nil
 }

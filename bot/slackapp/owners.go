@@ -203,6 +203,9 @@ func because(via string) markup {
 func (d *Doors) owned(ctx context.Context, i interaction, a action, at control, c conversation.Conversation, in int) answer {
 	by := conversation.Person{ID: i.User.ID}
 	to := conversation.Person{ID: a.Person}
+	if at.listed {
+		in = conversation.AtDoor // onList answers, where it was pressed
+	}
 	var e conversation.Event
 	check := conversation.Person{} // whoever is to be told by it
 	switch a.ActionID {
@@ -282,18 +285,29 @@ func onList(c conversation.Conversation, e conversation.Event) *page {
 		}
 		return say(id, " comes up below, in a thread of its own.")
 	case conversation.NotMine:
-		if owner(e.By) < 0 {
+		at := owner(e.By)
+		if at < 0 {
 			return say("You are not held to be an owner of ", id, "'s app, so nothing changed.")
 		}
 		p := say("Noted: ", id, ".")
+		if c.Owners[at].State == conversation.NotTheirs {
+			if c.Named.ID != "" {
+				return say("Noted already: ", id, "'s app is not yours, and ", mention(c.Named.ID), " was named for it. Nothing changed.")
+			}
+			p = say("Noted already: ", id, ".")
+		}
 		whoseIsIt(p, marker{conversation: c.ID, key: keyList}.control(verbOwn))
 		return p
 	case conversation.Named:
+		if at := owner(e.Owner); at >= 0 && c.Named == e.Owner && c.Owners[at].State != conversation.NotTheirs {
+			return say("Noted already: ", id, "'s app is ", mention(e.Owner.ID), "'s. Nothing changed.")
+		}
 		if e.Owner == e.By {
 			return say("Thank you: ", id, " is yours.")
 		}
 		return say("Thank you. I tell ", mention(e.Owner.ID), " of ", id, ", and remember it for this app.")
 	case conversation.Took, conversation.Opened, conversation.Chosen, conversation.Said, conversation.Revised, conversation.Found, conversation.Told, conversation.Unreached,
+		conversation.Corrected, conversation.Passed,
 		conversation.Linked, conversation.Seen, conversation.Posted, conversation.Gone, conversation.Unreachable:
 	}
 	return say("Done: ", id, ".") // lists have no controls for these

@@ -383,9 +383,19 @@ func theDigest(t *testing.T, d *desk) {
 	d.shows(d.find(triage, "*RH-3 · "), "<@"+carol+"> (says it is not theirs)")
 	check(t, d.SelectOn(carol, asked, actionName, dana))
 	d.told(carol, "Thank you. I tell <@"+dana+"> of *RH-3*")
-	d.find(d.DM(dana), "*RH-3 · ")
-	press("RH-3", "Not my app")
+	d.find(d.DM(dana), "5 findings for you") // the others are about the same app
+	d.shows(d.find(triage, "*RH-5 · "), "<@"+carol+"> (says it is not theirs), <@"+dana+">")
+	own = d.find(d.DM(carol), "You said that this app is not yours")
+	for _, again := range []string{"RH-3", "RH-4"} {
+		press(again, "Not my app")
+		d.told(carol, "Noted already: *"+again+"*'s app is not yours, and <@"+dana+"> was named for it.")
+	}
+	check(t, d.SelectOn(carol, own, actionName, dana))
+	d.find(d.DM(carol), "Noted already: this app is <@"+dana+">'s.")
 	d.settle()
+	if n := strings.Count(d.Transcript(), "I tell <@"+dana+">"); n != 1 {
+		t.Errorf("she was thanked %d times:\n%s", n, d.Transcript())
+	}
 }
 
 // digested takes n alerts in at once, so that they come together for one owner.

@@ -52,6 +52,16 @@ func (p *page) paragraphs(m []markup, block func(*slack.TextBlockObject) slack.B
 	}
 }
 
+// below returns the page with a paragraph above it.
+func (p *page) below(m ...markup) *page {
+	first := say(m...)
+	for _, b := range p.blocks {
+		first.add(b, 0)
+	}
+	first.text, first.size = append(first.text, p.text...), first.size+p.size
+	return first
+}
+
 // beside is a paragraph with a button at its side.
 func (p *page) beside(blockID string, button *slack.ButtonBlockElement, m ...markup) {
 	texts := pack(m, maxTextObject-100)

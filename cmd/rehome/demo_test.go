@@ -325,6 +325,8 @@ func TestWhatWaitsIsDescribed(t *testing.T) {
 		conversation.Tell{To: conversation.Person{ID: rivera}, Text: policy.Say("Ada was faster.")},
 		conversation.Record{Text: "opened"},
 		conversation.Lookup{},
+		conversation.Lookup{Late: true},
+		conversation.Spread{By: conversation.Person{ID: rivera}},
 		conversation.Gather{To: conversation.Person{ID: rivera}},
 		conversation.Report{Text: policy.Say("A word.")},
 		conversation.Remember{Key: "app/1"},

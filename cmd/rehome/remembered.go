@@ -106,7 +106,7 @@ func (d direct) list(ctx context.Context) ([]listed, error) {
 		line := listed{
 			ID: c.ID, Status: c.Status, Title: cmp.Or(v.Title, c.Facts.Value(policy.Violated)),
 			App: cmp.Or(v.App.DisplayName, c.Facts.Value(policy.AppName)), AppID: cmp.Or(v.App.AppID, c.Facts.Value(policy.AppID)),
-			Owner: cmp.Or(v.Owner.Alias, v.Owner.Email), Source: v.Source.System, Opened: c.Opened, Updated: c.Updated,
+			Owner: ownerOf(c), Source: v.Source.System, Opened: c.Opened, Updated: c.Updated,
 		}
 		if !v.Due.IsZero() {
 			line.Due = &v.Due
@@ -144,6 +144,18 @@ func (d direct) quarantined(ctx context.Context) ([]keptAside, error) {
 	return out, err
 }
 
+// ownerOf is whom a finding is held to be of: as the alert names them, or the
+// first who was found.
+func ownerOf(c conversation.Conversation) string {
+	named := cmp.Or(c.Violation.Owner.Alias, c.Violation.Owner.Email)
+	for _, o := range c.Owners {
+		if o.State != conversation.NotTheirs {
+			named = cmp.Or(named, o.ID)
+		}
+	}
+	return named
+}
+
 // whatOf says in a few words what a delivery does.
 func whatOf(e conversation.Effect) string {
 	switch e := e.(type) {
@@ -154,7 +166,12 @@ func whatOf(e conversation.Effect) string {
 	case conversation.Gather:
 		return "tell the owner " + e.To.ID
 	case conversation.Lookup:
+		if e.Late {
+			return "look up again what could not be read"
+		}
 		return "look up the app and its owners"
+	case conversation.Spread:
+		return "tell the app's other conversations whose it is"
 	case conversation.Report:
 		return "report: " + e.Text.String()
 	case conversation.Remember:

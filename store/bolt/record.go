@@ -186,6 +186,7 @@ const (
 	kindLookup = "lookup"
 	kindGather = "gather"
 	kindReport = "report"
+	kindSpread = "spread"
 )
 
 // newDelivery makes a delivery of an effect that conversation n had, which is
@@ -203,6 +204,8 @@ func newDelivery(n uint64, c conversation.Conversation, e conversation.Effect, a
 		d.Kind = kindGather
 	case conversation.Report:
 		d.Kind = kindReport
+	case conversation.Spread:
+		d.Kind = kindSpread
 	default:
 		return d, fmt.Errorf("an effect of type %T cannot be delivered", e)
 	}
@@ -236,6 +239,8 @@ func (d delivery) passed(bucket string, key []byte) (store.Delivery, error) {
 		out.Effect, err = effect[conversation.Gather](d.Effect)
 	case kindReport:
 		out.Effect, err = effect[conversation.Report](d.Effect)
+	case kindSpread:
+		out.Effect, err = effect[conversation.Spread](d.Effect)
 	default:
 		return out, fmt.Errorf("delivery %d is of a kind this version does not know, %q: %w", out.ID, d.Kind, ErrNewer)
 	}

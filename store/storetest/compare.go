@@ -163,7 +163,7 @@ func anyStep(r *rand.Rand) store.Step {
 	}
 	var effects []conversation.Effect
 	for range r.Intn(4) {
-		switch r.Intn(7) {
+		switch r.Intn(8) {
 		case 0:
 			effects = append(effects, conversation.Show{In: r.Intn(2), Card: fmt.Sprint("q", r.Intn(3))})
 		case 1:
@@ -171,7 +171,7 @@ func anyStep(r *rand.Rand) store.Step {
 		case 2:
 			effects = append(effects, conversation.Record{By: conversation.Person{ID: "U1"}, Text: fmt.Sprint("line ", r.Intn(100))})
 		case 3:
-			effects = append(effects, conversation.Lookup{})
+			effects = append(effects, conversation.Lookup{Late: r.Intn(2) == 0})
 		case 4:
 			effects = append(effects, conversation.Gather{To: conversation.Person{ID: fmt.Sprint("U", r.Intn(2))}})
 		case 5:
@@ -179,6 +179,8 @@ func anyStep(r *rand.Rand) store.Step {
 		case 6:
 			key, value := anyMemory(r)
 			effects = append(effects, conversation.Remember{Key: key, Value: value})
+		case 7:
+			effects = append(effects, conversation.Spread{By: conversation.Person{ID: "U1"}, Owner: conversation.Person{ID: fmt.Sprint("U", r.Intn(2))}, In: r.Intn(2)})
 		}
 	}
 	var facts policy.Facts

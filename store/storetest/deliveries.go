@@ -39,7 +39,8 @@ func everyEffect(t *testing.T, s store.Store) {
 	applies(t, s, store.Input{Event: "a", At: noon, Step: inThreads([]string{"C1", "D1"},
 		show(0, "root"), show(1, "root"), show(2, "root"), show(-1, "root"), tell,
 		conversation.Lookup{}, conversation.Gather{To: ada}, report, conversation.Record{Text: "opened"}, remembers("k", "v"))})
-	applies(t, s, store.Input{Event: "b", At: noon, Step: inThreads(nil, conversation.Gather{To: ada}, conversation.Lookup{}, report)})
+	applies(t, s, store.Input{Event: "b", At: noon, Step: inThreads(nil, conversation.Gather{To: ada}, conversation.Lookup{}, report,
+		conversation.Lookup{Late: true}, conversation.Spread{By: ada, Owner: conversation.Person{ID: "U2"}, In: 1})})
 	want := []store.Delivery{
 		{Conversation: "RH-1", Line: "RH-1/0", Channel: "C1", Effect: show(0, "root")},
 		{Conversation: "RH-1", Line: "RH-1/1", Channel: "D1", Effect: show(1, "root")},
@@ -52,13 +53,15 @@ func everyEffect(t *testing.T, s store.Store) {
 		{Conversation: "RH-2", Line: "gather/U1", Effect: conversation.Gather{To: ada}},
 		{Conversation: "RH-2", Line: "RH-2/lookup", Effect: conversation.Lookup{}},
 		{Conversation: "RH-2", Line: "report", Effect: report},
+		{Conversation: "RH-2", Line: "RH-2/lookup/late", Effect: conversation.Lookup{Late: true}},
+		{Conversation: "RH-2", Line: "RH-2/spread", Effect: conversation.Spread{By: ada, Owner: conversation.Person{ID: "U2"}, In: 1}},
 	}
 	for i := range want {
 		want[i].ID, want[i].Created, want[i].Due = uint64(i+1), noon, noon
 	}
 	differ(t, "the outbox", want, outbox(t, s, false))
 	ready, _ := due(t, s, noon)
-	differ(t, "what is due", append(slices.Clone(want[:8]), want[9]), ready)
+	differ(t, "what is due", slices.Concat(want[:8], want[9:10], want[11:]), ready)
 	differ(t, "what waits for U1", []store.Delivery{want[6], want[8]}, line(t, s, "gather/U1"))
 }
 
