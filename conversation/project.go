@@ -146,6 +146,9 @@ func (c Conversation) shownFacts() []policy.Fact {
 			out = append(out, f)
 		}
 	}
+	if f, ok := c.Facts.Get(policy.AppAuthor); ok && f.Doubt != "" {
+		out = append(out, f) // shown for what is odd about it
+	}
 	return out
 }
 

@@ -182,6 +182,11 @@ func factTitle(name policy.FactName) string {
 
 // howKnown says where a fact came from.
 func howKnown(f policy.Fact) string {
+	if f.Doubt != "" {
+		odd := f.Doubt
+		f.Doubt = ""
+		return howKnown(f) + ": " + odd
+	}
 	switch f.From {
 	case policy.FromAnswer:
 		return orElse(f.Why, "answered")

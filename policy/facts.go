@@ -54,6 +54,10 @@ type Fact struct {
 	Value string   `json:"value"`
 	From  Source   `json:"from"`
 	Why   string   `json:"why"` // one sentence a person can check, e.g. "the vault host ends in .vault.azure.cn"
+
+	// Doubt is what is odd about a value that an alert gave and that nothing was
+	// inferred from, e.g. "not a Key Vault host".
+	Doubt string `json:"doubt,omitempty"`
 }
 
 // Facts are all claims made so far, at most one for each name and source.

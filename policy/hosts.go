@@ -32,6 +32,34 @@ func (p *Policy) findHost(name string) (host, bool) {
 	return host{}, false
 }
 
+// doubtVault says what is wrong with the host of a vault, "" for nothing.
+func (p *Policy) doubtVault(name string) string {
+	if h, known := p.findHost(name); known && (h.isVault() || h.kind == "retired") {
+		return ""
+	}
+	return "not a Key Vault host" + p.inside(name)
+}
+
+// doubtAuthority says what is wrong with a host that an app signs in to.
+func (p *Policy) doubtAuthority(name string) string {
+	if h, known := p.findHost(name); known && (h.isAuthority() || h.kind == "retired") {
+		return ""
+	}
+	return "not a sign-in, Graph, portal or management host that shows a cloud" + p.inside(name)
+}
+
+// inside says so where a name has a known host's inside, as one has that is made
+// to be taken for it ("vault.azure.net.evil.example").
+func (p *Policy) inside(name string) string {
+	for _, h := range p.hosts {
+		known := strings.TrimPrefix(h.name, ".")
+		if strings.Contains("."+name, "."+known+".") {
+			return "; it has " + known + " inside a longer name, so do not sign in there"
+		}
+	}
+	return ""
+}
+
 // isVault reports whether keys live at the host.
 func (h host) isVault() bool { return h.kind == "vault" || h.kind == "hsm" }
 

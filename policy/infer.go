@@ -22,8 +22,13 @@ func (p *Policy) Infer(v Violation) Facts {
 		}
 	}
 	p.inferTitle(v, say)
-	p.inferApp(v.App, say)
-	p.inferCredential(v.Cred, say)
+	doubt := func(name FactName, value, why, doubt string) {
+		if value != "" {
+			f = append(f, Fact{Name: name, Value: value, From: FromAlert, Why: why, Doubt: doubt})
+		}
+	}
+	p.inferApp(v.App, say, doubt)
+	p.inferCredential(v.Cred, say, doubt)
 	say(FoundBy, clean(v.Source.System), "its feed")
 	if !v.Due.IsZero() {
 		say(DueDate, v.Due.UTC().Format(time.RFC3339), "its due date")
@@ -36,7 +41,10 @@ func (p *Policy) Infer(v Violation) Facts {
 // statedAs says what an alert said, so that a person can compare.
 func statedAs(what, word string) string { return "its " + what + ", “" + clean(word) + "”" }
 
-type sayFunc = func(name FactName, value, why string)
+type (
+	sayFunc   = func(name FactName, value, why string)
+	doubtFunc = func(name FactName, value, why, doubt string)
+)
 
 // inferTitle finds the title's row, or that of the control the violation is a
 // finding against: some feeds carry a rule's name where others have the title.
@@ -59,7 +67,7 @@ func (p *Policy) inferTitle(v Violation, say sayFunc) {
 	say(Violated, stated, "its title, which no row of the title table has")
 }
 
-func (p *Policy) inferApp(a App, say sayFunc) {
+func (p *Policy) inferApp(a App, say sayFunc, doubt doubtFunc) {
 	if id := strings.ToLower(clean(a.AppID)); isGUID(id) {
 		say(AppID, id, "its app id")
 	}
@@ -70,8 +78,8 @@ func (p *Policy) inferApp(a App, say sayFunc) {
 	say(AppTenant, p.tenantName(a.TenantName), statedAs("app tenant", a.TenantName))
 	say(SGOwner, p.tenantName(a.SGOwnerTenant), statedAs("SG owner tenant", a.SGOwnerTenant))
 	p.inferCloud(AppCloud, a.Cloud, statedAs("app cloud", a.Cloud), say)
-	if hostOf(a.Authority) != "" {
-		say(AppAuthor, address(a.Authority), "the address the app signs in to")
+	if host := hostOf(a.Authority); host != "" {
+		doubt(AppAuthor, address(a.Authority), "the address the app signs in to", p.doubtAuthority(host))
 	}
 	if org := strings.ToLower(cmp.Or(clean(a.OwnerOrg), clean(a.TenantID))); isGUID(org) {
 		why := "its owner organisation"
@@ -82,9 +90,13 @@ func (p *Policy) inferApp(a App, say sayFunc) {
 	}
 }
 
-func (p *Policy) inferCredential(c Credential, say sayFunc) {
-	if hostOf(c.Store.URI) != "" {
-		say(VaultURI, address(c.Store.URI), "its vault")
+func (p *Policy) inferCredential(c Credential, say sayFunc, doubt doubtFunc) {
+	if host := hostOf(c.Store.URI); host != "" {
+		odd := p.doubtVault(host)
+		if c.Store.Type == "dSMS" || c.Store.Type == "other" {
+			odd = "" // no vault is meant
+		}
+		doubt(VaultURI, address(c.Store.URI), "its vault", odd)
 	}
 	if store, ok := p.words.canonical(Vault, c.Store.Type); ok {
 		say(Vault, store, "its type of store")

@@ -94,7 +94,7 @@ func (c *course) warnHosts() {
 		h, known := c.p.findHost(hostOf(f.Value))
 		switch {
 		case !known || !h.isVault() && h.kind != "retired":
-			c.warning(Text{{Kind: Plain, Text: "The vault's address "}, {Kind: Code, Text: f.Value}, {Kind: Plain, Text: " is in no cloud I know, so it says nothing about where the certificate is."}})
+			c.warning(Text{{Kind: Plain, Text: "The vault's address "}, {Kind: Code, Text: f.Value}, {Kind: Plain, Text: " is in no cloud I know, so it says nothing about where the certificate is" + orNothing(": it is ", f.Doubt) + "."}})
 		case h.kind == "retired":
 			c.warning(Text{{Kind: Plain, Text: "The vault's address "}, {Kind: Code, Text: f.Value}, {Kind: Plain, Text: " proves nothing: " + h.note + ". Check where the certificate is now."}})
 		case h.kind == "hsm":
@@ -105,10 +105,20 @@ func (c *course) warnHosts() {
 		}
 	}
 	if f, ok := c.f.Get(AppAuthor); ok {
-		if h, known := c.p.findHost(hostOf(f.Value)); known && h.kind == "retired" {
+		if h, known := c.p.findHost(hostOf(f.Value)); !known && f.Doubt != "" {
+			c.warning(Text{{Kind: Plain, Text: "The app's authority "}, {Kind: Code, Text: f.Value}, {Kind: Plain, Text: " says nothing about the app's cloud: it is " + f.Doubt + "."}})
+		} else if known && h.kind == "retired" {
 			c.warning(Text{{Kind: Plain, Text: "The app's authority "}, {Kind: Code, Text: f.Value}, {Kind: Plain, Text: " proves nothing: " + h.note + "."}})
 		}
 	}
+}
+
+// orNothing returns s after before, or "" for "".
+func orNothing(before, s string) string {
+	if s == "" {
+		return ""
+	}
+	return before + s
 }
 
 // warnCloudsAgree doubts a cloud mismatch whose clouds are the same.

@@ -684,10 +684,46 @@ func (l lobby) holdsNothing(t *testing.T, name, word, answered string) {
 
 // A host that only begins like a vault's says nothing about a cloud.
 func TestAVaultOfSomebodyElseProvesNothing(t *testing.T) {
-	l := open(t)
-	l.sends(t, "application/json", violation("1", `, "credential": {"store": {"uri": "https://contoso.vault.azure.net.evil.example/certificates/a"}}`))
-	if cloud := l.conversations(t)[0].Facts.Value(policy.CertCloud); cloud != "" {
-		t.Errorf("it was taken to be in %s", cloud)
+	for _, tc := range []struct {
+		body, host string
+		note       string
+	}{
+		{`, "credential": {"store": {"uri": "https://contoso.vault.azure.net.evil.example/certificates/a"}}`, "contoso.vault.azure.net.evil.example",
+			"the vault's address is not a Key Vault host; it has vault.azure.net inside a longer name, so do not sign in there"},
+		{`, "credential": {"store": {"uri": "https://contoso-vault.azure.net/certificates/a"}}`, "contoso-vault.azure.net", "the vault's address is not a Key Vault host"},
+		{`, "credential": {"store": {"uri": "https://portal.azure.com/certificates/a"}}`, "portal.azure.com", "the vault's address is not a Key Vault host"},
+		{"@login.microsoftonline.us.evil.example/common", "login.microsoftonline.us.evil.example",
+			"the authority's address is not a sign-in, Graph, portal or management host that shows a cloud; it has login.microsoftonline.us inside a longer name, so do not sign in there"},
+		{"@portal.azure.cn.evil.example", "portal.azure.cn.evil.example", "the authority's address is not a sign-in, Graph, portal or management host that shows a cloud; it has portal.azure.cn inside a longer name, so do not sign in there"},
+		{"@xmanagement.azure.com", "xmanagement.azure.com", "the authority's address is not a sign-in, Graph, portal or management host that shows a cloud"},
+		{"@login.microsoftonline.us", "", ""},
+		{`, "credential": {"store": {"uri": "https://contoso.vault.azure.net/certificates/a"}}`, "", ""},
+		{`, "credential": {"store": {"type": "dSMS", "uri": "https://contoso.dsms.example/a"}}`, "", ""},
+	} {
+		l := open(t)
+		body := violation("1", tc.body)
+		if host, ok := strings.CutPrefix(tc.body, "@"); ok {
+			body = strings.Replace(violation("1", ""), `"app": {`, `"app": {"authority": "https://`+host+`", `, 1)
+		}
+		a := l.sends(t, "application/json", body)
+		said := ""
+		if len(a.Notes) > 0 {
+			said = a.Notes[0].Message
+		}
+		if said != tc.note {
+			t.Errorf("%s: it is noted that %q", body, said)
+		}
+		c := l.conversations(t)[0]
+		if tc.host == "" {
+			continue
+		}
+		if cloud := c.Facts.Value(policy.CertCloud) + c.Facts.Value(policy.AppCloud); cloud != "" {
+			t.Errorf("%s was taken to be in %s", tc.host, cloud)
+		}
+		root, _ := c.Card(conversation.RootKey, time.Now())
+		if shown := fmt.Sprint(root); !strings.Contains(shown, tc.host) || !strings.Contains(shown, "not a ") {
+			t.Errorf("the root says nothing of %s: %s", tc.host, shown)
+		}
 	}
 }
 

@@ -156,6 +156,11 @@ func (t *taking) work(got Reading) worked {
 	w := worked{Reading: got}
 	for _, a := range got.Alerts {
 		facts := t.in.Infer(a.Violation)
+		for _, f := range facts {
+			if f.Doubt != "" {
+				w.Notes = append(w.Notes, Fault{"", "the " + f.Name.Words() + "'s address is " + f.Doubt})
+			}
+		}
 		w.open = append(w.open, bot.Alert{Key: a.keyNow(), Finding: a.Finding(), Opened: conversation.Opened{
 			Violation: a.Violation, Facts: facts, In: t.in.Route(a.Violation, facts),
 		}})
