@@ -3,16 +3,23 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"reflect"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"rehome/bot"
 	"rehome/bot/intake"
+	"rehome/conversation"
+	"rehome/policy"
+	"rehome/store"
 	"rehome/store/bolt"
 )
 
@@ -115,32 +122,75 @@ func (d direct) reread(ctx context.Context, hear func(heard) error) error {
 	return nil
 }
 
-// rehearsal takes alerts in without keeping anything: it knows what came before
-// in the same run and nothing else.
-type rehearsal struct{ seen map[string]bool }
+// rehearse is takeIn without keeping anything.
+func (d direct) rehearse(ctx context.Context, from source, hear func(heard) error) error {
+	r, err := rehearsalOn(ctx, d.store)
+	if err != nil {
+		return err
+	}
+	in := &intake.Intake{Bot: r, Infer: d.intake.Infer, Route: router{}.place}
+	return direct{intake: in}.takeIn(ctx, from, hear)
+}
 
-func (r rehearsal) TakeIn(_ context.Context, _ bot.Batch, alerts ...bot.Alert) ([]bot.Applied, error) {
+// A rehearsal takes alerts in without keeping anything: it knows what is
+// remembered, and what came before in the same run.
+type rehearsal struct {
+	store store.Store
+	known map[string]string   // finding → its conversation
+	heard map[string][32]byte // finding → what was said of it last in this run
+}
+
+func rehearsalOn(ctx context.Context, s store.Store) (rehearsal, error) {
+	r := rehearsal{s, map[string]string{}, map[string][32]byte{}}
+	err := s.List(ctx, func(c conversation.Conversation) bool {
+		if c.Violation.ID != "" {
+			r.known[intake.Alert{Violation: c.Violation}.Finding()] = c.ID
+		}
+		return ctx.Err() == nil
+	})
+	return r, errors.Join(err, ctx.Err())
+}
+
+func (r rehearsal) TakeIn(ctx context.Context, _ bot.Batch, alerts ...bot.Alert) ([]bot.Applied, error) {
 	out := make([]bot.Applied, len(alerts))
 	for i, a := range alerts {
-		known := r.seen["finding "+a.Finding] && a.Finding != ""
-		if v := a.Opened.Violation; v.Over() && !known {
+		v := a.Opened.Violation
+		id, known := r.known[a.Finding]
+		if v.Over() && !known {
 			continue // nothing is opened for what is over
 		}
-		out[i].Conversation.ID = rehearsed
-		out[i].Fresh, out[i].Again = !r.seen["event "+a.Key], known
-		r.seen["event "+a.Key], r.seen["finding "+a.Finding] = true, true
+		text, err := json.Marshal(v)
+		if err != nil {
+			return nil, err // unreachable: texts, numbers and times of this century
+		}
+		said := sha256.Sum256(text)
+		news := !known
+		if before, heard := r.heard[a.Finding]; heard {
+			news = before != said
+		} else if known {
+			c, err := r.store.Get(ctx, id)
+			if err != nil {
+				return nil, err
+			}
+			news = !reflect.DeepEqual(c.Hears(v), c.Violation)
+		}
+		if !known {
+			id = rehearsed
+		}
+		r.known[a.Finding], r.heard[a.Finding] = id, said
+		out[i].Conversation.ID, out[i].Fresh, out[i].Again = id, news, known
 	}
 	return out, nil
 }
 
-// rehearsed is the id of every conversation of a rehearsal.
+// rehearsed is the id of every conversation that a rehearsal would open.
 const rehearsed = "RH-?"
 
 // dryRun is a taker that keeps nothing.
-type dryRun struct{ intake *intake.Intake }
+type dryRun struct{ remembered }
 
 func (d dryRun) takeIn(ctx context.Context, from source, hear func(heard) error) error {
-	return direct{intake: d.intake}.takeIn(ctx, from, hear)
+	return d.rehearse(ctx, from, hear)
 }
 
 func (d dryRun) reread(context.Context, func(heard) error) error {
@@ -176,7 +226,8 @@ app-credential-inventory.csv, and the fields of a violation (app.appId). --map s
 what another column is.
 
 It writes into the store or, while serve or demo holds it, asks that process. What
-people are told of it waits until the bot runs.`,
+people are told of it waits until the bot runs. --dry-run looks into the store as
+well, so that it says what is known, and writes nothing.`,
 		Example: `  rehome import --dry-run export.csv
   rehome import export.csv --map "Application=app.appId" --map "Team notes=-"
   az … | rehome import -
@@ -280,15 +331,18 @@ func (p *program) taker(in importInput) (_ taker, done func() error, err error) 
 	if err != nil {
 		return nil, done, err
 	}
-	if in.dry {
-		return dryRun{&intake.Intake{Bot: rehearsal{map[string]bool{}}, Infer: pol.Infer, Route: router{}.place}}, done, nil
-	}
 	path, err := storePath(cmp.Or(in.store, s.Store))
 	if err != nil {
 		return nil, done, err
 	}
 	if r, ok := dialBeside(path); ok {
+		if in.dry {
+			return dryRun{r}, r.Close, nil
+		}
 		return r, r.Close, nil
+	}
+	if in.dry {
+		return rehearseAlone(path, pol)
 	}
 	route, err := s.router()
 	if err != nil {
@@ -300,4 +354,17 @@ func (p *program) taker(in importInput) (_ taker, done func() error, err error) 
 	}
 	b := bot.New(bot.Bot{Policy: pol, Store: st, Chat: later{}, People: later{}})
 	return direct{st, &intake.Intake{Bot: b, Infer: pol.Infer, Route: route.place}}, st.Close, nil
+}
+
+// rehearseAlone rehearses on a store that nobody holds, or on none.
+func rehearseAlone(path string, pol *policy.Policy) (taker, func() error, error) {
+	in := &intake.Intake{Infer: pol.Infer}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return dryRun{direct{store.NewMem(), in}}, func() error { return nil }, nil
+	}
+	st, err := openStore(path, bolt.Options{LockTimeout: time.Second})
+	if err != nil {
+		return nil, func() error { return nil }, err
+	}
+	return dryRun{direct{st, in}}, st.Close, nil
 }

@@ -60,6 +60,12 @@ func TestAFileGoesToTheBotThatHoldsTheStore(t *testing.T) {
 	if code, got, _ := once(env, "import", file); code != done || !strings.Contains(got, "2475 known already") {
 		t.Errorf("the same again: %d %s", code, got)
 	}
+	if code, got, errs := once(env, "import", "--dry-run", file); code != done || !strings.Contains(got, "export.csv: 2500 records (S360 export): 2475 known already, 25 not understood\n") {
+		t.Errorf("beside the bot a dry run says, with %d: %s%s", code, cutAt(got, 1000), errs)
+	}
+	if code, got, errs := once(alone, "import", "--dry-run", file); code != done || !strings.Contains(got, "2475 known already") {
+		t.Errorf("on a store that nobody holds a dry run says, with %d: %s%s", code, cutAt(got, 1000), errs)
+	}
 	if code, _, said := once(env, "import", file, "--map", "No such column=app.appId"); code != failed || !strings.Contains(said, "No such column") {
 		t.Errorf("what the bot refuses is not said: %d %s", code, said)
 	}

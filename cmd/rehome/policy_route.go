@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -51,10 +52,6 @@ func (p *program) policyRoute(file, format string) (err error) {
 	if err != nil {
 		return err
 	}
-	route, err := s.router()
-	if err != nil {
-		return err
-	}
 	from, name, err := p.open(file)
 	if err != nil {
 		return err
@@ -64,6 +61,7 @@ func (p *program) policyRoute(file, format string) (err error) {
 	if err != nil {
 		return err
 	}
+	route, noRoute := s.router() // what is wrong with the file is said first
 	all, unread := []routed{}, 0
 	for rec, err := range f.Records() {
 		for _, one := range routesOf(rec, err, pol, route) {
@@ -73,8 +71,14 @@ func (p *program) policyRoute(file, format string) (err error) {
 			}
 		}
 	}
-	if len(all) == 0 {
+	switch {
+	case len(all) == 0:
 		return fmt.Errorf("%s holds no alert; it should hold JSON objects, or rows of a CSV file", name)
+	case noRoute != nil && unread > 0:
+		wrong := all[slices.IndexFunc(all, func(r routed) bool { return r.Error != "" })]
+		return fmt.Errorf("%s:%d is not understood: %s", name, wrong.Line, wrong.Error)
+	case noRoute != nil:
+		return noRoute
 	}
 	if format == "json" {
 		err = p.writeJSON(all)

@@ -30,6 +30,8 @@ type remembered interface {
 	outbox(ctx context.Context, failed bool) ([]waiting, error)
 	quarantined(ctx context.Context) ([]keptAside, error)
 	taker
+	// rehearse says what takeIn would, and keeps nothing.
+	rehearse(ctx context.Context, from source, hear func(heard) error) error
 	Close() error
 }
 

@@ -28,6 +28,7 @@ import (
 //	GET /outbox?failed=true  []waiting
 //	GET /quarantined         []keptAside
 //	POST /import?name=a.csv  a file as it is; []heard while it is read, one on a line
+//	POST /rehearse?name=…    the same, and nothing is kept
 //	POST /reread             []heard for what is in quarantine
 //
 // Errors are {"error": "…"}; of a list that has begun, in its last line.
@@ -95,18 +96,22 @@ func besideHandler(r remembered) http.Handler {
 		all, err := r.quarantined(req.Context())
 		reply(w, all, err)
 	})
-	mux.HandleFunc("POST /import", func(w http.ResponseWriter, req *http.Request) {
-		q := req.URL.Query()
-		var m intake.Mapping
-		if err := json.Unmarshal([]byte(cmp.Or(q.Get("map"), "null")), &m); err != nil {
-			reply(w, nil, err)
-			return
+	file := func(take func(context.Context, source, func(heard) error) error) http.HandlerFunc {
+		return func(w http.ResponseWriter, req *http.Request) {
+			q := req.URL.Query()
+			var m intake.Mapping
+			if err := json.Unmarshal([]byte(cmp.Or(q.Get("map"), "null")), &m); err != nil {
+				reply(w, nil, err)
+				return
+			}
+			//nolint:contextcheck // the request's own context is used
+			hear(w, func(hear func(heard) error) error {
+				return take(req.Context(), source{q.Get("name"), m, req.Body}, hear)
+			})
 		}
-		//nolint:contextcheck // the request's own context is used
-		hear(w, func(hear func(heard) error) error {
-			return r.takeIn(req.Context(), source{q.Get("name"), m, req.Body}, hear)
-		})
-	})
+	}
+	mux.HandleFunc("POST /import", file(r.takeIn))
+	mux.HandleFunc("POST /rehearse", file(r.rehearse))
 	mux.HandleFunc("POST /reread", func(w http.ResponseWriter, req *http.Request) {
 		//nolint:contextcheck // the request's own context is used
 		hear(w, func(hear func(heard) error) error { return r.reread(req.Context(), hear) })
@@ -189,11 +194,25 @@ func (b beside) quarantined(ctx context.Context) (all []keptAside, err error) {
 }
 
 func (b beside) takeIn(ctx context.Context, from source, each func(heard) error) error {
+	return b.file(ctx, "/import", from, each)
+}
+
+// rehearse has a path of its own: a process of an older version refuses it, and
+// does not take the file in.
+func (b beside) rehearse(ctx context.Context, from source, each func(heard) error) error {
+	err := b.file(ctx, "/rehearse", from, each)
+	if errors.Is(err, store.ErrNotFound) {
+		return errors.New("the process that holds the store is of an older version, which cannot rehearse; restart it, or stop it for the --dry-run")
+	}
+	return err
+}
+
+func (b beside) file(ctx context.Context, path string, from source, each func(heard) error) error {
 	m, err := json.Marshal(from.mapping)
 	if err != nil {
 		return err // unreachable: texts
 	}
-	return b.hear(ctx, "/import?"+url.Values{"name": {from.name}, "map": {string(m)}}.Encode(), from.r, each)
+	return b.hear(ctx, path+"?"+url.Values{"name": {from.name}, "map": {string(m)}}.Encode(), from.r, each)
 }
 
 func (b beside) reread(ctx context.Context, each func(heard) error) error {
