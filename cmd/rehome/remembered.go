@@ -128,10 +128,15 @@ func (d direct) show(ctx context.Context, id string) (shown, error) {
 	return shown{c, list(journal)}, err
 }
 
+// outbox is what is about to be said. What is looked up again hours later is
+// not: the conversation's root says that it is tried.
 func (d direct) outbox(ctx context.Context, failed bool) ([]waiting, error) {
 	all, err := d.store.Outbox(ctx, failed)
 	out := []waiting{}
 	for _, delivery := range all {
+		if delivery.Effect == (conversation.Lookup{Late: true}) && !delivery.Abandoned {
+			continue
+		}
 		out = append(out, waiting{delivery, whatOf(delivery.Effect)})
 	}
 	return out, err
