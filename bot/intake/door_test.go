@@ -644,18 +644,18 @@ func TestSecretsInFreeTextAreNeverKept(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var said string
+			var said strings.Builder
 			for rec, err := range f.Records() {
 				became, err := l.Intake.Take(t.Context(), func(Record) string { return "a.csv" }, []Piece{{rec, err}})
 				if err != nil || became[0].Opened != 1 {
 					t.Fatalf("%+v %v", became, err)
 				}
-				said += became[0].String()
+				said.WriteString(became[0].String())
 			}
-			if !strings.Contains(said, "title held what looks like") || !strings.Contains(said, "app.displayName held what looks like") {
-				t.Errorf("%s: nothing is said: %s", name, said)
+			if !strings.Contains(said.String(), "title held what looks like") || !strings.Contains(said.String(), "app.displayName held what looks like") {
+				t.Errorf("%s: nothing is said: %s", name, said.String())
 			}
-			l.holdsNothing(t, name, "canary", said)
+			l.holdsNothing(t, name, "canary", said.String())
 		}
 	})
 }
