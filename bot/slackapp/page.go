@@ -58,7 +58,10 @@ func (p *page) below(m ...markup) *page {
 	for _, b := range p.blocks {
 		first.add(b, 0)
 	}
-	first.text, first.size = append(first.text, p.text...), first.size+p.size
+	for line := range strings.Lines(p.text.String()) {
+		first.utter(markup(line))
+	}
+	first.size += p.size
 	return first
 }
 
