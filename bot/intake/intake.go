@@ -20,9 +20,18 @@
 // match in any case and without the spaces around them; what a member says is
 // taken literally or refused, never guessed.
 //
-// Key material has no place in an alert. It is taken out before anything else
-// looks at the record, its place is said, and neither notes nor errors ever
-// quote what a field held.
+// Key material and other secrets have no place in an alert. They are taken out
+// before anything else looks at the record: by the names of the members that
+// hold them, and anywhere else by what they look like (see [policy.Scrub]). Their
+// place is said, and neither notes nor errors ever quote what a field held.
+//
+// A finding is known by its source and its id there. Whether a record about it
+// is news is judged by what the finding was last heard as, except where the
+// record says itself which event it is or when it was observed.
+//
+// Whom an alert names is kept with the finding for as long as package
+// conversation says; what is in quarantine is kept as it came, and with it the
+// people that it names, until it is read or discarded.
 package intake
 
 import (
