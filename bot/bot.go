@@ -22,7 +22,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"time"
 
 	"rehome/conversation"
@@ -156,8 +155,7 @@ type Alert struct {
 // its Applied has no conversation.
 func (b *Bot) TakeIn(ctx context.Context, with store.Batch, alerts ...Alert) ([]store.Applied, error) {
 	now := b.Now()
-	news := make([]bool, len(alerts))
-	for i, a := range alerts {
+	for _, a := range alerts {
 		o := a.Opened
 		appID := o.Facts.Value(policy.AppID)
 		var err error
@@ -168,7 +166,8 @@ func (b *Bot) TakeIn(ctx context.Context, with store.Batch, alerts ...Alert) ([]
 		in := store.Input{Event: a.Key, Finding: a.Finding, At: now, Step: b.step(o, now)}
 		in.Known = o.Violation.Over()
 		if a.Finding != "" {
-			in.Again = b.again(conversation.Seen{Violation: o.Violation, Facts: o.Facts}, now, &news[i])
+			in.Again = b.step(conversation.Seen{Violation: o.Violation, Facts: o.Facts}, now)
+			in.Repeat = func(c conversation.Conversation) bool { return c.HasHeard(o.Violation) }
 		}
 		with.Inputs = append(with.Inputs, in)
 	}
@@ -176,24 +175,9 @@ func (b *Bot) TakeIn(ctx context.Context, with store.Batch, alerts ...Alert) ([]
 	if err != nil {
 		return nil, fmt.Errorf("taking in %d alerts: %w", len(alerts), err)
 	}
-	for i := range done {
-		done[i].Fresh = done[i].Fresh && (!done[i].Again || news[i])
-	}
 	b.link(ctx, done, now)
 	b.Wake()
 	return done, nil
-}
-
-// again is the step of a finding that is known. It writes down whether the
-// conversation heard anything new: what a feed says in the words in which it
-// was last heard is a repeat, whatever its key.
-func (b *Bot) again(e conversation.Seen, at time.Time, news *bool) store.Step {
-	step := b.step(e, at)
-	return func(c conversation.Conversation) (conversation.Conversation, []conversation.Effect) {
-		next, effects := step(c)
-		*news = len(effects) > 0 || !reflect.DeepEqual(next.Violation, c.Violation)
-		return next, effects
-	}
 }
 
 // relatedShown is how many other conversations about an app are named.

@@ -1,6 +1,7 @@
 package conversation
 
 import (
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -376,6 +377,12 @@ func (c Conversation) Hears(v policy.Violation) policy.Violation {
 		}
 	}
 	return v
+}
+
+// HasHeard reports whether a violation is what the feed said last: then it is no
+// news, whatever else happened meanwhile.
+func (c Conversation) HasHeard(v policy.Violation) bool {
+	return v.Over() == (c.Status == Closed) && reflect.DeepEqual(c.Hears(v), c.Violation)
 }
 
 // forgetMail drops the addresses of whom the alert names: nobody is looked for

@@ -147,6 +147,9 @@ func (m *memory) apply(in Input) (Applied, error) {
 	if err != nil || in.Known && !again {
 		return Applied{}, err
 	}
+	if again && in.Repeat != nil && in.Repeat(old) {
+		return Applied{Conversation: old}, nil
+	}
 	if step == nil {
 		return Applied{Again: true, Conversation: old}, nil
 	}

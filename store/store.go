@@ -125,7 +125,11 @@ type Input struct {
 	At           time.Time // when it happened, by the clock that Due is asked with
 	Step         Step
 	Again        Step // when the finding is known and the event is not: applied to its conversation
-	Known        bool // when opening: a finding that is not known opens nothing, and nothing is written
+	// Repeat, when not nil, is asked about the conversation of a finding that is
+	// known: true says that the event is no news, and it is treated as one that was
+	// taken in before. It must be pure.
+	Repeat func(conversation.Conversation) bool
+	Known  bool // when opening: a finding that is not known opens nothing, and nothing is written
 }
 
 // Batch is what ApplyAll takes.

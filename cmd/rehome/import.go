@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"reflect"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -172,7 +171,7 @@ func (r rehearsal) TakeIn(ctx context.Context, _ bot.Batch, alerts ...bot.Alert)
 			if err != nil {
 				return nil, err
 			}
-			news = !reflect.DeepEqual(c.Hears(v), c.Violation)
+			news = !c.HasHeard(v)
 		}
 		if !known {
 			id = rehearsed

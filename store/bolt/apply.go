@@ -111,14 +111,17 @@ func (t *tx) apply(in store.Input) (store.Applied, error) {
 		was, err := t.held(n)
 		return store.Applied{Conversation: was.is}, err
 	}
+	n, was, again, err := t.target(in)
+	if err != nil || in.Known && !again {
+		return store.Applied{}, err
+	}
+	if again && in.Repeat != nil && in.Repeat(was.is) {
+		return store.Applied{Conversation: was.is}, nil
+	}
 	if in.Conversation == "" { // from a feed, or opening one: its sender comes again
 		if err := t.room(); err != nil {
 			return store.Applied{}, err
 		}
-	}
-	n, was, again, err := t.target(in)
-	if err != nil || in.Known && !again {
-		return store.Applied{}, err
 	}
 	step := in.Step
 	if again {

@@ -33,6 +33,32 @@ func quarantined(t *testing.T, s store.Store) []store.Quarantined {
 	return all
 }
 
+// heardBefore repeats a finding under keys of their own: the conversation says
+// whether it is news, in the transaction, and when it is none nothing is kept.
+func heardBefore(t *testing.T, s store.Store) {
+	say := func(event string, status conversation.Status) store.Input {
+		step := does(status, conversation.Record{Text: string(status)})
+		return store.Input{Event: event, Finding: "s360/77", At: noon, Step: step, Again: step,
+			Repeat: func(c conversation.Conversation) bool { return c.Status == status }}
+	}
+	got := appliesAll(t, s, store.Batch{Inputs: []store.Input{
+		say("a", conversation.Asking), say("b", conversation.Asking), say("c", conversation.Closed), say("d", conversation.Closed), say("e", conversation.Asking),
+	}})
+	for i, news := range []bool{true, false, true, false, true} {
+		if got[i].Fresh != news || got[i].Conversation.ID != "RH-1" {
+			t.Errorf("input %d: fresh %v in %s, want %v in RH-1", i+1, got[i].Fresh, got[i].Conversation.ID, news)
+		}
+	}
+	all, err := s.Journal(t.Context(), "RH-1")
+	if err != nil || len(all) != 3 {
+		t.Errorf("the journal has %d lines, %v; want 3", len(all), err)
+	}
+	// A repeat left no key: the same event may be news later.
+	if again := appliesAll(t, s, store.Batch{Inputs: []store.Input{say("d", conversation.Closed)}}); !again[0].Fresh {
+		t.Error("the key of a repeat was kept")
+	}
+}
+
 func seenAgain(t *testing.T, s store.Store) {
 	open := store.Input{Event: "a1", Finding: "s360/77", At: noon, Step: does(conversation.Asking)}
 	id := applies(t, s, open).ID

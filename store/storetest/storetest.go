@@ -55,6 +55,7 @@ func Run(t *testing.T, open Open) {
 		"a batch is applied in order and sees itself":           batch,
 		"a batch is applied whole or not at all":                batchFails,
 		"what could not be read is kept aside until released":   keptAside,
+		"what a finding was heard as is no news":                heardBefore,
 		"every effect that is delivered waits in its line":      everyEffect,
 		"a line is listed as it waits":                          lineListed,
 		"what is due is taken by line and channel":              taking,
