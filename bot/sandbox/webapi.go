@@ -112,6 +112,7 @@ func (w *Workspace) serveAPI(rw http.ResponseWriter, r *http.Request) {
 	if failed == nil {
 		out, failed = w.call(req, token)
 	}
+	w.sayScopes(rw, token)
 	if fault.Kind.after() {
 		w.record(Call{Method: name, Args: a.logged(), OK: failed == nil, Error: fault.Kind.String()})
 		w.after(rw, fault, encodeReply(out, failed))
@@ -156,19 +157,30 @@ func (w *Workspace) authorize(m method, token string) *apiError {
 	if m.token == anyToken {
 		return nil
 	}
-	right, wrong := w.app.BotToken, w.app.AppToken
+	right, wrong, revoked := w.app.BotToken, w.app.AppToken, w.app.BotTokenError
 	if m.token == appToken {
-		right, wrong = wrong, right
+		right, wrong, revoked = wrong, right, w.app.AppTokenError
 	}
 	switch {
 	case token == "":
 		return refuse("not_authed")
+	case right != "" && token == right && revoked != "":
+		return refuse(revoked)
 	case right != "" && token == right:
 		return nil
 	case token == wrong:
 		return refuse("not_allowed_token_type")
 	}
 	return refuse("invalid_auth")
+}
+
+// sayScopes adds the header that tells a token what it may do.
+func (w *Workspace) sayScopes(rw http.ResponseWriter, token string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if token != "" && token == w.app.BotToken && w.app.BotTokenError == "" {
+		rw.Header().Set("X-OAuth-Scopes", strings.Join(w.app.Scopes, ","))
+	}
 }
 
 func (w *Workspace) needScope(scope string) *apiError {

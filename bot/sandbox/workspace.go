@@ -125,6 +125,8 @@ type App struct {
 	Scopes        []string // granted bot scopes; a method without its scope is answered missing_scope
 	Events        []string // subscribed bot events: "app_mention", "message.channels", "message.im", "app_home_opened" …
 	HomeDisabled  bool     // no Home tab: views.publish is answered not_enabled
+	BotTokenError string   // what the bot's token is refused with, such as token_revoked or account_inactive; "" when it is good
+	AppTokenError string   // the same of the app's token
 
 	// SocketMode chooses the door. If false, deliveries are signed HTTP requests to these URLs.
 	SocketMode      bool
@@ -304,6 +306,14 @@ func (w *Workspace) SetRequestURLs(events, commands, interactions string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.app.EventsURL, w.app.CommandsURL, w.app.InteractionsURL = events, commands, interactions
+}
+
+// Reinstall changes what the app's settings and its installation say: tokens, scopes, Socket Mode.
+// Open sockets stay; see [Workspace.Disconnect]. What names people and places cannot be changed.
+func (w *Workspace) Reinstall(change func(*App)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change(&w.app)
 }
 
 // enter counts a goroutine that Close has to wait for; false once the workspace is closed.

@@ -224,10 +224,14 @@ func (c *Chat) send(ctx context.Context, channel string, edit bool, options ...s
 // respond answers a press or a command later, at the address Slack gave with
 // it. The address is a secret and only used when it leads to Slack.
 func (c *Chat) respond(ctx context.Context, address string, p *page) error {
+	return c.respondWith(ctx, address, ephemeral(p))
+}
+
+func (c *Chat) respondWith(ctx context.Context, address string, answer any) error {
 	if !c.mayRespond(address) {
 		return errors.New("the response_url does not lead to Slack")
 	}
-	body, err := json.Marshal(ephemeral(p))
+	body, err := json.Marshal(answer)
 	if err != nil {
 		return err // unreachable: a page is made of strings
 	}

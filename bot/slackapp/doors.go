@@ -8,10 +8,8 @@ import (
 	"net/url"
 	"runtime/debug"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"rehome/bot"
 	"rehome/conversation"
@@ -34,6 +32,9 @@ type Doors struct {
 	// AlertLinks are addresses, https://host/path, at or below which findings are.
 	AlertLinks []string
 
+	// Sockets is how many connections Socket Mode keeps open, 1 or 2; 0 is two.
+	Sockets int
+
 	Log *slog.Logger // nil: discard
 
 	patience time.Duration // what a delivery may take until it is acknowledged
@@ -43,8 +44,9 @@ type Doors struct {
 // A doorway is what the doors remember while they are open.
 type doorway struct {
 	recent recent
-	up     atomic.Int32  // sockets connected
-	gate   *rate.Limiter // for new ones
+
+	mu     sync.Mutex
+	socket SocketState
 }
 
 // New checks d and fills in its defaults.
@@ -68,7 +70,14 @@ func New(d Doors) (*Doors, error) {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
-	d.doorway = &doorway{gate: rate.NewLimiter(rate.Every(openEvery), openBurst)}
+	switch d.Sockets {
+	case 0:
+		d.Sockets = 2
+	case 1, 2:
+	default:
+		return nil, fmt.Errorf("%d connections for Socket Mode: one or two are kept open", d.Sockets)
+	}
+	d.doorway = &doorway{}
 	if d.patience == 0 {
 		d.patience = 2500 * time.Millisecond
 	}
@@ -116,7 +125,7 @@ func (d *Doors) finish(ctx context.Context, a answer) {
 	if a.after == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	defer func() {
 		if r := recover(); r != nil {

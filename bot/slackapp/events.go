@@ -181,3 +181,10 @@ func (r *recent) first(key string) bool {
 	r.last = append(r.last, key)
 	return true
 }
+
+// forget makes a key new again, as when nothing came of it.
+func (r *recent) forget(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.seen, key)
+}

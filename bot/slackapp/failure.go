@@ -113,3 +113,15 @@ var passing = map[string]bool{
 var gone = map[string]bool{
 	"message_not_found": true, "cant_update_message": true, "edit_window_closed": true, "thread_not_found": true,
 }
+
+// codeMissingScope is Slack's for a token that may do less than is needed.
+const codeMissingScope = "missing_scope"
+
+// neededScope returns the scope that Slack misses, or "".
+func neededScope(err error) string {
+	var refused slack.SlackErrorResponse
+	if !errors.As(err, &refused) {
+		return ""
+	}
+	return cut(clean(refused.Needed), 80)
+}

@@ -39,11 +39,16 @@ func (d *Doors) startForm(ctx context.Context, trigger string, f form, refused f
 	if trigger == "" {
 		return refused(helpPage(""))
 	}
+	key := "form:" + brief(trigger)
+	if !d.recent.first(key) {
+		return answer{} // delivered again: a trigger opens one form, and that is open
+	}
 	resp, err := d.Chat.api.OpenViewContext(ctx, trigger, d.formView(f))
 	if err == nil && resp.ID == "" {
 		err = errNoTS
 	}
 	if err != nil {
+		d.recent.forget(key)
 		d.Log.Warn("the form could not be opened", "code", failure(err, false).Code)
 		p := say("I could not open the form just now. Try again, or write what you know after ", code("/rehome"), ":")
 		p.say(helpTopics[""]...)

@@ -11,6 +11,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -74,10 +75,25 @@ func (d *Doors) turnAway(w http.ResponseWriter, r *http.Request, status int, why
 	http.Error(w, why, status)
 }
 
+// unreadable refuses what Slack signed and we cannot read, and keeps it aside.
+func (d *Doors) unreadable(w http.ResponseWriter, r *http.Request, body []byte, err error) {
+	_ = d.keepAside(context.WithoutCancel(r.Context()), "http", path.Base(r.URL.Path), body) // it has said so
+	d.turnAway(w, r, http.StatusBadRequest, err.Error())
+}
+
+// formAsJSON is a form as it is kept aside: an interaction's payload, or its fields.
+func formAsJSON(form url.Values) []byte {
+	if p := form.Get("payload"); p != "" {
+		return []byte(p)
+	}
+	b, _ := json.Marshal(form) // texts
+	return b
+}
+
 func (d *Doors) httpEvent(w http.ResponseWriter, r *http.Request, body []byte) {
 	e, err := decodeEvent(body)
 	if err != nil {
-		d.turnAway(w, r, http.StatusBadRequest, err.Error())
+		d.unreadable(w, r, body, err)
 		return
 	}
 	if e.Type == "url_verification" {
@@ -102,7 +118,7 @@ func (d *Doors) httpForm(decode func(url.Values) (payload, error)) func(http.Res
 		}
 		p, err := decode(form)
 		if err != nil {
-			d.turnAway(w, r, http.StatusBadRequest, err.Error())
+			d.unreadable(w, r, formAsJSON(form), err)
 			return
 		}
 		d.serve(w, r, p)

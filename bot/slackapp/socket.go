@@ -4,225 +4,201 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"log"
-	"net/http"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/gorilla/websocket"
-	"github.com/slack-go/slack"
-	"github.com/slack-go/slack/socketmode"
-	"golang.org/x/time/rate"
+	"golang.org/x/sync/errgroup"
 )
+
+// Socket Mode. Slack sends each delivery over any one of the connections that an
+// app has open, and ends every connection after a few hours. So there are two of
+// them, opened some time apart: while one is being replaced the other is there,
+// and one that Slack is about to end is read until it ends, beside the one that
+// comes in its place. A delivery is acknowledged over the connection it came
+// over, after it was written down.
+//
+//	line 1 ─ connection ─┐                       ┌─ work: decode → take → acknowledge
+//	                     ├─ read ─ queue (512) ─ ┼─ …
+//	line 2 ─ connection ─┘                       └─ 32 of them, most waiting for one shared sync
+//
+// slack-go's own socketmode client is not used: it ends a connection at Slack's
+// warning and loses what comes over it meanwhile, does not say why Slack ended
+// one, connects anew without a pause, takes an acknowledgement for sent when it
+// is queued, and leaves unacknowledged what it cannot decode. slack-go opens the
+// connections (apps.connections.open); line.go has what is known of them.
 
 // What Socket Mode may take and hold.
 const (
-	socketWorkers = 32              // deliveries worked on at once; most of it is waiting for one shared sync
-	socketQueue   = 512             // deliveries read and not yet worked on
-	ackWithin     = time.Second     // to hand an acknowledgement to the writer; without a connection there is none
-	openEvery     = 5 * time.Second // apps.connections.open is Tier 3 (50 a minute) and shared with whoever else uses the app
-	openBurst     = 3
-	maxAck        = 18 << 10 // Slack drops acknowledgements of 20 KiB in silence
+	socketWorkers = 32               // deliveries worked on at once
+	socketQueue   = 512              // deliveries read and not yet worked on
+	maxAck        = 18 << 10         // Slack drops acknowledgements of 20 KiB in silence
+	drainWithin   = 5 * time.Second  // to take in what was read when the end comes
+	ackWithin     = 5 * time.Second  // to write one acknowledgement
+	silence       = 30 * time.Second // without a ping a connection is dead; Slack pings more often
+	farewell      = 30 * time.Second // from Slack's warning to the end; it says ten seconds
 )
 
 // Connected reports whether a socket is open.
-func (d *Doors) Connected() bool { return d.up.Load() > 0 }
+func (d *Doors) Connected() bool { return d.SocketState().Up > 0 }
 
 // RunSocket is the door for Socket Mode. It connects, stays connected, and
-// returns nil when ctx ends, after the deliveries under way are done; an error
-// means that Slack will never let us in like this, and says what to do.
+// returns nil when ctx ends, after what was read is taken in and acknowledged; an
+// error means that Slack has not let us in once and never will like this, and
+// says what to do. Whatever comes later, such as a token that is revoked, shows
+// in SocketState and is tried again.
 //
 // Slack delivers what was not acknowledged again, if it is an event; what a
 // person did and we missed is lost to us, and they see that it did not work.
-// Two of these may run at once, on one store: a delivery's key makes it one.
 func (d *Doors) RunSocket(ctx context.Context) error {
 	if d.Chat.appToken == "" {
 		return errors.New("no app-level token for Socket Mode: set SLACK_APP_TOKEN to one with connections:write (xapp-…), from Basic Information in the app's settings")
 	}
-	s := d.newSocket()
-	run, stop := context.WithCancel(ctx)
-	defer stop()
-	var all sync.WaitGroup
+	s := d.newSockets()
+	lasting, cancel := outlast(ctx, drainWithin)
+	defer cancel()
+	var workers sync.WaitGroup
 	for range socketWorkers {
-		all.Go(func() { s.work(ctx) })
+		workers.Go(func() { s.work(lasting) })
 	}
-	all.Go(func() { s.drain(run) })
-	err := s.client.RunContext(run)
-	stop()
-	all.Wait()
-	s.connected(false)
-	if ctx.Err() != nil {
-		return nil
+	g, open := errgroup.WithContext(ctx)
+	for n := range s.count {
+		g.Go(func() error { return s.line(open, n) })
 	}
-	return fmt.Errorf("socket mode ended (%w): check SLACK_APP_TOKEN, its scope connections:write, and that Socket Mode is on in the app's settings", withoutURL(err))
+	err := g.Wait()
+	s.reading.Wait() // until all that was read is acknowledged
+	close(s.queue)
+	workers.Wait()
+	return err
 }
 
-// A socket is one connection's reading and acknowledging.
-type socket struct {
-	doors  *Doors
-	client *socketmode.Client
-	queue  chan socketmode.Event
-	up     bool // said hello; read and written by drain alone
-}
-
-// connected notes that the connection came or went.
-func (s *socket) connected(up bool) {
-	if up != s.up {
-		s.doors.up.Add(map[bool]int32{true: 1, false: -1}[up])
-	}
-	s.up = up
-}
-
-func (d *Doors) newSocket() *socket {
-	base := d.Chat.base.String()
-	api := slack.New("", slack.OptionAPIURL(base), slack.OptionAppLevelToken(d.Chat.appToken),
-		slack.OptionHTTPClient(&http.Client{
-			Timeout: 30 * time.Second, CheckRedirect: refuseRedirect,
-			Transport: &calm{next: d.Chat.http.Transport, gate: d.gate},
-		}))
-	dialer := &websocket.Dialer{HandshakeTimeout: 10 * time.Second, Proxy: http.ProxyFromEnvironment, NetDialContext: d.Chat.dial}
-	return &socket{
-		doors: d, queue: make(chan socketmode.Event, socketQueue),
-		client: socketmode.New(api, socketmode.OptionDialer(dialer), socketmode.OptionReadLimit(maxBody), socketmode.OptionLog(log.New(io.Discard, "", 0))),
-	}
-}
-
-// calm keeps slack-go from asking for connections as fast as it can: it starts
-// over without a pause after every connection that was made and ended at once,
-// thousands of times a second when Socket Mode was just switched off.
-type calm struct {
-	next http.RoundTripper
-	gate *rate.Limiter
-}
-
-func (c *calm) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := c.gate.Wait(r.Context()); err != nil {
-		return nil, err
-	}
-	return c.next.RoundTrip(r)
-}
-
-// drain takes events from slack-go as fast as they come: its reader waits for
-// us, and while it waits it answers no pings and the connection is given up.
-func (s *socket) drain(ctx context.Context) {
-	defer close(s.queue)
-	for {
+// outlast returns a context that ends some time after ctx does.
+func outlast(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(by)
+		defer timer.Stop()
 		select {
-		case <-ctx.Done():
-			return
-		case e := <-s.client.Events:
-			s.sort(e)
+		case <-timer.C:
+			cancel()
+		case <-lasting.Done():
 		}
-	}
+	})
+	return lasting, func() { stop(); cancel() }
 }
 
-// sort puts deliveries in the queue and logs the rest. Only deliveries are
-// acknowledged: hello and disconnect bear a request without an envelope id.
-func (s *socket) sort(e socketmode.Event) {
-	log := s.doors.Log
-	switch e.Type {
-	case socketmode.EventTypeEventsAPI, socketmode.EventTypeSlashCommand, socketmode.EventTypeInteractive, socketmode.EventTypeErrorBadMessage:
-		select {
-		case s.queue <- e:
-		default:
-			log.Error("too many deliveries at once; Slack will deliver its events again", "waiting", socketQueue)
-		}
-	case socketmode.EventTypeConnecting:
-		s.connected(false)
-	case socketmode.EventTypeHello:
-		s.connected(true)
-		log.Info("connected to Slack by Socket Mode")
-	case socketmode.EventTypeConnectionError:
-		if c, ok := e.Data.(*slack.ConnectionErrorEvent); ok {
-			f := failure(c.ErrorObj, false)
-			log.Warn("no connection to Slack yet", "code", f.Code, "attempt", c.Attempt, "again_in", c.Backoff, "hint", socketHint(f.Code))
-		}
-	case socketmode.EventTypeErrorWriteFailed:
-		log.Warn("an acknowledgement was not sent; Slack will deliver its event again")
-	case socketmode.EventTypeConnected, socketmode.EventTypeDisconnect, socketmode.EventTypeInvalidAuth:
-		// hello follows the first, the end of the connection the second; the
-		// third is also the error that ends Run
-	case socketmode.EventTypeIncomingError:
-		log.Warn("the socket broke off; connecting anew")
-	}
-}
-
-func socketHint(code string) string {
-	if authTrouble[code] {
-		return "SLACK_APP_TOKEN must be an app-level token (xapp-…) with connections:write"
-	}
-	return "it goes on trying"
-}
-
-// work acknowledges deliveries after they were taken in.
-func (s *socket) work(ctx context.Context) {
-	for e := range s.queue {
-		if ctx.Err() != nil {
-			continue // stopping: Slack delivers it again
-		}
-		s.deliver(ctx, e)
-	}
-}
-
-// An envelope is what a delivery comes in.
-type envelope struct {
+// A frame is what comes over a connection.
+type frame struct {
 	ID      string          `json:"envelope_id"`
 	Type    string          `json:"type"`
+	Reason  string          `json:"reason"` // of a disconnect
 	Payload json.RawMessage `json:"payload"`
 }
 
-func (s *socket) deliver(ctx context.Context, e socketmode.Event) {
-	var env envelope
-	if bad, ok := e.Data.(*socketmode.ErrorBadMessage); ok {
-		// slack-go could not decode it, and would leave it unacknowledged for
-		// ever. We decode for ourselves; if we cannot either, it is noise.
-		if json.Unmarshal(bad.Message, &env) != nil || env.ID == "" {
-			s.doors.Log.Warn("something that is no delivery came over the socket", "bytes", len(bad.Message))
-			return
-		}
-	} else if e.Request != nil {
-		env = envelope{ID: e.Request.EnvelopeID, Type: e.Request.Type, Payload: e.Request.Payload}
-	}
-	if env.ID == "" {
+// What frames there are. Only deliveries are acknowledged.
+const (
+	frameHello       = "hello"
+	frameDisconnect  = "disconnect"
+	frameEvent       = "events_api"
+	frameCommand     = "slash_commands"
+	frameInteraction = "interactive"
+)
+
+// receive sorts what came over a connection: deliveries go to the queue, which
+// is never waited for. A reader that waits answers no pings.
+func (s *sockets) receive(c *connection, raw []byte) {
+	var f frame
+	err := json.Unmarshal(raw, &f)
+	switch {
+	case err != nil || f.ID == "" && f.Type != frameHello && f.Type != frameDisconnect:
+		s.doors.Log.Warn("something that is no delivery came over the socket", "bytes", len(raw))
+		f = frame{Payload: raw} // kept aside, and nothing to acknowledge
+	case f.Type == frameHello:
+		s.said(c)
+		return
+	case f.Type == frameDisconnect:
+		c.retire(f.Reason)
 		return
 	}
-	p, err := env.decode()
-	if err != nil {
-		s.doors.Log.Warn("a delivery cannot be read and was dropped", "type", cut(clean(env.Type), 40), "bytes", len(env.Payload))
-		s.ack(ctx, env.ID, nil)
-		return
+	c.pending.Add(1)
+	select {
+	case s.queue <- delivery{c, f}:
+	default:
+		c.pending.Done()
+		s.doors.Log.Error("too many deliveries at once; Slack will deliver its events again", "waiting", socketQueue)
 	}
-	a := s.doors.take(context.WithoutCancel(ctx), p)
-	if a.err != nil {
-		return // not acknowledged: Slack delivers it again
-	}
-	s.ack(ctx, env.ID, a.ack)
-	s.doors.finish(ctx, a)
 }
 
-func (e envelope) decode() (payload, error) {
-	switch e.Type {
-	case socketmode.RequestTypeEventsAPI:
-		return decodeEvent(e.Payload)
-	case socketmode.RequestTypeSlashCommands:
-		return decodeCommandJSON(e.Payload)
-	case socketmode.RequestTypeInteractive:
-		return decodeInteraction(e.Payload)
+// A delivery is a frame that asks for an acknowledgement over its connection.
+type delivery struct {
+	over *connection
+	frame
+}
+
+// work acknowledges deliveries after they were taken in, to the last of them.
+func (s *sockets) work(ctx context.Context) {
+	for d := range s.queue {
+		after := s.deliver(ctx, d)
+		d.over.pending.Done()
+		if after != nil {
+			after()
+		}
+	}
+}
+
+// deliver takes a delivery in and acknowledges it. It returns what is left to do
+// then, for which its connection need not stay.
+func (s *sockets) deliver(ctx context.Context, d delivery) (after func()) {
+	if ctx.Err() != nil {
+		return nil // too late: Slack delivers it again
+	}
+	p, err := d.decode()
+	if err != nil {
+		if s.doors.keepAside(ctx, "socket", d.Type, d.Payload) == nil && d.ID != "" {
+			s.acknowledge(d, answer{}, nil)
+		}
+		return nil
+	}
+	a := s.doors.take(ctx, p)
+	if a.err != nil {
+		return nil // not acknowledged: Slack delivers it again
+	}
+	s.acknowledge(d, a, p)
+	return func() { s.doors.finish(ctx, a) }
+}
+
+func (f frame) decode() (payload, error) {
+	switch f.Type {
+	case frameEvent:
+		return decodeEvent(f.Payload)
+	case frameCommand:
+		return decodeCommandJSON(f.Payload)
+	case frameInteraction:
+		return decodeInteraction(f.Payload)
 	}
 	return nil, errNotSlack
 }
 
-// ack hands an acknowledgement to the writer. It does not wait for ever: with
-// no connection, slack-go's queue for them fills up and blocks.
-func (s *socket) ack(ctx context.Context, id string, payload any) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackWithin)
-	defer cancel()
-	payload = small(payload)
-	if err := s.client.AckCtx(ctx, id, payload); err != nil {
-		s.doors.Log.Warn("a delivery was taken in and could not be acknowledged", "err", err)
+type acknowledgement struct {
+	ID      string `json:"envelope_id"`
+	Payload any    `json:"payload,omitempty"`
+}
+
+// acknowledge sends an acknowledgement. When the connection broke meanwhile,
+// Slack delivers an event again, which then has no second effect; whoever typed
+// a command has their answer another way.
+func (s *sockets) acknowledge(d delivery, a answer, p payload) {
+	err := d.over.write(acknowledgement{d.ID, small(a.ack)})
+	if err == nil {
+		return
+	}
+	s.doors.Log.Warn("what was taken in could not be acknowledged; its connection is gone", "type", d.Type)
+	if typed, ok := p.(command); ok && a.ack != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), ackWithin)
+		defer cancel()
+		if err := s.doors.Chat.respondWith(ctx, typed.ResponseURL, a.ack); err != nil {
+			s.doors.Log.Warn("somebody could not be answered", "err", err)
+		}
 	}
 }
 

@@ -5,19 +5,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"path"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/gorilla/websocket"
 
 	"rehome/bot"
-	"rehome/bot/sandbox"
 	"rehome/conversation"
 	"rehome/policy"
 	"rehome/store"
@@ -29,12 +30,24 @@ type wire struct {
 	t     *testing.T
 	url   string
 	conns chan *websocket.Conn // each connection made
-	acks  chan envelope
+	acks  chan frame
 	pongs chan string
+	gone  chan error  // how each connection ended
+	said  chan string // what came to a response_url
+
+	mu    sync.Mutex
+	count map[string]int // calls by method
+}
+
+// calls is how often a method was called.
+func (w *wire) calls(method string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.count[method]
 }
 
 func newWire(t *testing.T) *wire {
-	w := &wire{t: t, conns: make(chan *websocket.Conn, 10), acks: make(chan envelope, 1000), pongs: make(chan string, 10)}
+	w := &wire{t: t, conns: make(chan *websocket.Conn, 10), acks: make(chan frame, 1000), pongs: make(chan string, 10), gone: make(chan error, 10), said: make(chan string, 10), count: map[string]int{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/api/apps.connections.open", func(rw http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer xapp-test" {
@@ -49,8 +62,20 @@ func newWire(t *testing.T) *wire {
 	mux.HandleFunc("/api/views.open", func(rw http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprint(rw, `{"ok":true,"view":{"id":"V1"}}`)
 	})
+	mux.HandleFunc("/respond", func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body) // a test looks at what there is
+		w.said <- string(b)
+	})
 	mux.HandleFunc("/socket", w.serve)
-	srv := httptest.NewServer(mux)
+	mux.HandleFunc("/api/auth.test", func(rw http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprint(rw, `{"ok":true,"user_id":"`+botUser+`","bot_id":"B0000000BOT"}`)
+	})
+	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.mu.Lock()
+		w.count[path.Base(r.URL.Path)]++
+		w.mu.Unlock()
+		mux.ServeHTTP(rw, r)
+	}))
 	w.url = srv.URL
 	t.Cleanup(srv.Close)
 	return w
@@ -66,8 +91,9 @@ func (w *wire) serve(rw http.ResponseWriter, r *http.Request) {
 	conn.SetPongHandler(func(s string) error { w.pongs <- s; return nil })
 	w.conns <- conn
 	for {
-		var e envelope
+		var e frame
 		if err := conn.ReadJSON(&e); err != nil {
+			w.gone <- err
 			return
 		}
 		w.acks <- e
@@ -113,14 +139,14 @@ func (w *wire) next() *websocket.Conn {
 	}
 }
 
-func (w *wire) ack() envelope {
+func (w *wire) ack() frame {
 	w.t.Helper()
 	select {
 	case a := <-w.acks:
 		return a
 	case <-time.After(10 * time.Second):
 		w.t.Fatal("nothing was acknowledged")
-		return envelope{}
+		return frame{}
 	}
 }
 
@@ -134,7 +160,8 @@ var hello = map[string]any{"type": "hello", "num_connections": 1, "connection_in
 
 func TestWhatSlackGoCannotReadIsAcknowledgedAllTheSame(t *testing.T) {
 	w := newWire(t)
-	conn, _, book := w.connect(store.NewMem())
+	mem := store.NewMem()
+	conn, _, book := w.connect(mem)
 	for id, frame := range map[string]string{
 		"e1": `{"envelope_id":"e1","type":"events_api","payload":{"type":"event_callback","event":{"type":"brand_new_event","text":"hunter2"}}}`,
 		"e2": `{"envelope_id":"e2","type":"brand_new_type","payload":{"text":"hunter2"}}`,
@@ -154,6 +181,43 @@ func TestWhatSlackGoCannotReadIsAcknowledgedAllTheSame(t *testing.T) {
 	}
 	if strings.Contains(book.String(), "hunter2") {
 		t.Errorf("the log quotes a message:\n%s", book)
+	}
+	kept, err := mem.Quarantined(t.Context())
+	check(t, err)
+	var from []string
+	for _, q := range kept {
+		from = append(from, q.Source)
+	}
+	slices.Sort(from)
+	if diff := cmp.Diff([]string{"slack socket brand_new_type", "slack socket events_api", "slack socket frame", "slack socket interactive"}, from); diff != "" {
+		t.Errorf("kept aside (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatIsKeptAsideOpensNoDoors(t *testing.T) {
+	mem := store.NewMem()
+	d, book := newWire(t).doors(mem)
+	defer d.Chat.Close()
+	raw := []byte(`{"type":"brand_new","token":"canary1","response_url":"https://hooks.slack.com/actions/canary2","nested":[{"trigger_id":"canary3",
+		"text":"see https://hooks.slack.com/actions/canary2 password: canary4, and xoxb-canary5-1234567 -----BEGIN RSA PRIVATE KEY-----\ncanary6\n-----END RSA PRIVATE KEY----- the end",
+		"clientSecret":"canary7","jwt":"eyJhbGciOiJSUzI1.canary8.x"}],"what":"a new kind"}`)
+	for range 3 { // however often it is delivered
+		check(t, d.keepAside(t.Context(), "socket", "interactive", raw))
+	}
+	check(t, d.keepAside(t.Context(), "socket", "frame", []byte("no JSON, private_key=canary9 and more")))
+	kept, err := mem.Quarantined(t.Context())
+	check(t, err)
+	if len(kept) != 2 {
+		t.Fatalf("%d are kept, want each once: 2", len(kept))
+	}
+	all := string(kept[0].Body) + string(kept[1].Body) + book.String()
+	if strings.Contains(all, "canary") {
+		t.Errorf("what must not be kept is: %s", all)
+	}
+	for _, want := range []string{"a new kind", "the end", "no JSON", "and more"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%q is lost: %s", want, all)
+		}
 	}
 }
 
@@ -244,19 +308,6 @@ func TestAHugeFrameEndsTheConnectionAndNotTheBot(t *testing.T) {
 	}
 }
 
-func TestAcknowledgementsWithoutAConnectionDoNotWaitForEver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		chat, err := NewChat(Options{BotToken: "xoxb-test", AppToken: "xapp-test", APIURL: "http://127.0.0.1:1/api/"})
-		check(t, err)
-		d, err := New(Doors{Bot: &bot.Bot{}, Chat: chat})
-		check(t, err)
-		s := d.newSocket()
-		for i := range 25 { // slack-go's queue holds 20
-			s.ack(t.Context(), fmt.Sprint("e", i), nil)
-		}
-	})
-}
-
 func TestLargeAcknowledgementsAreMadeToFit(t *testing.T) {
 	var p page
 	for range 45 {
@@ -302,61 +353,6 @@ func TestAWrongAppTokenEndsTheSocketAndSaysWhatToDo(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	d.Chat.Close()
-}
-
-// TestAFlappingSlackIsNotStormed lets a minute pass in which every connection is
-// ended as soon as it is made, as when Socket Mode is switched off.
-func TestAFlappingSlackIsNotStormed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex
-		opened := 0
-		pipe, done := slackInABubble(t, func(method string, _ int) sandbox.Fault {
-			mu.Lock()
-			defer mu.Unlock()
-			if method == "apps.connections.open" {
-				opened++
-			}
-			if method == "socket.connect" {
-				return sandbox.Fault{Kind: sandbox.Flap}
-			}
-			return sandbox.Fault{}
-		})
-		chat, err := NewChat(Options{BotToken: "xoxb-test", AppToken: "xapp-test", APIURL: "http://sandbox.invalid/api/", DialContext: pipe.DialContext})
-		check(t, err)
-		d, err := New(Doors{Bot: bot.New(bot.Bot{Policy: policy.Default(), Store: store.NewMem(), Chat: chat}), Chat: chat})
-		check(t, err)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		check(t, d.RunSocket(ctx))
-		chat.Close()
-		done()
-		mu.Lock()
-		defer mu.Unlock()
-		if most := openBurst + int(time.Minute/openEvery) + 1; opened > most || opened < 5 {
-			t.Errorf("apps.connections.open was called %d times in a minute, want at most %d", opened, most)
-		}
-	})
-}
-
-// slackInABubble is a workspace whose network a synctest bubble can see through.
-func slackInABubble(t *testing.T, fault func(string, int) sandbox.Fault) (*sandbox.Pipe, func()) {
-	w, err := sandbox.New(sandbox.Config{Fault: fault, App: sandbox.App{BotToken: "xoxb-test", AppToken: "xapp-test", SocketMode: true}})
-	check(t, err)
-	pipe := sandbox.NewPipe()
-	srv := &http.Server{Handler: w}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		if err := srv.Serve(pipe); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-			t.Error(err)
-		}
-	}()
-	return pipe, func() {
-		w.Close()
-		_ = srv.Close()
-		_ = pipe.Close()
-		<-served
-	}
 }
 
 // brokenStore fails as it is told to.
