@@ -32,6 +32,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/slack-go/slack"
@@ -64,6 +65,7 @@ type Chat struct {
 	log      *slog.Logger
 
 	self    onceOK[Self]
+	refusal atomic.Pointer[string] // why Slack takes no messages of ours: "" or nil when it does
 	members membership
 	people  known
 	digests sent
@@ -205,8 +207,15 @@ func quiet(text string, blocks ...slack.Block) []slack.MsgOption {
 }
 
 // send posts or edits. An answer without a ts is no success, whatever else it
-// says: slack-go takes {"ok":false} without an error for one.
+// says: slack-go takes {"ok":false} without an error for one. A request that has
+// begun when ctx ends is given a while to finish, since what became of it would
+// have to be found out otherwise.
 func (c *Chat) send(ctx context.Context, channel string, edit bool, options ...slack.MsgOption) (bot.At, error) {
+	if err := ctx.Err(); err != nil {
+		return bot.At{}, &bot.Failure{Kind: bot.Again, Code: "stopping", Err: err}
+	}
+	ctx, cancel := outlast(ctx, finishWithin)
+	defer cancel()
 	at, ts, _, err := c.api.SendMessageContext(ctx, channel, options...)
 	if err == nil && ts == "" {
 		err = errNoTS
@@ -214,11 +223,29 @@ func (c *Chat) send(ctx context.Context, channel string, edit bool, options ...s
 	if err != nil {
 		f := failure(err, edit)
 		if f.Kind != bot.Lost && authTrouble[f.Code] {
-			c.log.Error("Slack refuses our token or scopes; see the app's OAuth & Permissions, and reinstall it after changing scopes", "code", f.Code)
+			c.refused(f.Code, neededScope(err))
 		}
 		return bot.At{}, f
 	}
+	c.refused("", "")
 	return bot.At{Channel: orElse(at, channel), TS: ts}, nil
+}
+
+// finishWithin is how long a request may go on after we were told to stop.
+const finishWithin = 5 * time.Second
+
+// refused notes with which code Slack refuses our messages, "" when it takes
+// them, and says so when that changes.
+func (c *Chat) refused(code, needed string) {
+	now := strings.TrimSpace(code + " " + needed)
+	if before := c.refusal.Swap(&now); before == nil && now == "" || before != nil && *before == now {
+		return
+	}
+	if code == "" {
+		c.log.Info("Slack takes our messages again")
+		return
+	}
+	c.log.Error("Slack refuses our messages; they wait", "code", code, "needed", needed, "hint", TokenFix(code))
 }
 
 // respond answers a press or a command later, at the address Slack gave with
@@ -275,24 +302,20 @@ func withoutURL(err error) error {
 // Self is who we are in the workspace.
 type Self struct{ Team, TeamID, UserID, BotID string }
 
-// ErrTokenRefused is in Identify's and Reach's errors when Slack answers and
+// ErrTokenRefused is in Identify's and Stand's errors when Slack answers and
 // does not take the bot token: asking again is no use.
 var ErrTokenRefused = errors.New("the bot token is refused")
 
 // Identify asks Slack who we are, once, and checks the token by it. The error
 // says what to do.
 func (c *Chat) Identify(ctx context.Context) (Self, error) {
-	return c.self.get(func() (Self, error) { return c.whoAmI(ctx) })
+	return c.self.get(func() (Self, error) {
+		self, _, err := c.whoAmI(ctx)
+		return self, err
+	})
 }
 
-// Reach asks Slack each time it is called whether it is there and takes the
-// token. Slack allows hundreds of these a minute.
-func (c *Chat) Reach(ctx context.Context) error {
-	_, err := c.whoAmI(ctx)
-	return err
-}
-
-func (c *Chat) whoAmI(ctx context.Context) (Self, error) {
+func (c *Chat) whoAmI(ctx context.Context) (Self, http.Header, error) {
 	r, err := c.api.AuthTestContext(ctx)
 	if err == nil && r.UserID == "" {
 		err = errNoTS
@@ -300,11 +323,11 @@ func (c *Chat) whoAmI(ctx context.Context) (Self, error) {
 	if err != nil {
 		f := failure(err, false)
 		if authTrouble[f.Code] {
-			return Self{}, fmt.Errorf("%w (%s): copy it again from OAuth & Permissions in the app's settings into SLACK_BOT_TOKEN", ErrTokenRefused, f.Code)
+			return Self{}, nil, &TokenRefused{Code: f.Code, Needed: neededScope(err)}
 		}
-		return Self{}, fmt.Errorf("asking Slack who we are: %w", f)
+		return Self{}, nil, fmt.Errorf("asking Slack who we are: %w", f)
 	}
-	return Self{Team: r.Team, TeamID: r.TeamID, UserID: r.UserID, BotID: r.BotID}, nil
+	return Self{Team: r.Team, TeamID: r.TeamID, UserID: r.UserID, BotID: r.BotID}, r.Header, nil
 }
 
 // onceOK remembers the first success of a function.

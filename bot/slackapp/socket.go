@@ -72,16 +72,16 @@ func (d *Doors) RunSocket(ctx context.Context) error {
 	return err
 }
 
-// outlast returns a context that ends some time after ctx does.
+// outlast returns a context that ends some time after ctx is cancelled, and no
+// later than ctx's own deadline.
 func outlast(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
 	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	if deadline, ok := ctx.Deadline(); ok {
+		lasting, cancel = context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	}
 	stop := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(by)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
+		if sleep(lasting, by) == nil {
 			cancel()
-		case <-lasting.Done():
 		}
 	})
 	return lasting, func() { stop(); cancel() }

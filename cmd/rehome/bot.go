@@ -9,10 +9,9 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"rehome/bot"
 	"rehome/bot/entra"
@@ -25,17 +24,19 @@ import (
 // parts is everything a running bot is made of. demo and serve differ only in
 // what they put in.
 type parts struct {
-	path   string // of the store's file
-	policy *policy.Policy
-	slack  slackapp.Options
-	signed []string // signing secrets; none for no HTTP door
-	log    *slog.Logger
+	path    string // of the store's file
+	policy  *policy.Policy
+	slack   slackapp.Options
+	signed  []string // signing secrets; none for no HTTP door
+	sockets int      // connections for Socket Mode, 1 or 2; 0: two
+	log     *slog.Logger
 
 	door      intake.Door // who may send alerts; its Intake is filled in
 	router    router
 	directory *entra.Directory // nil: none is configured
 	ownership bot.Ownership
 	manners   bot.Manners
+	triage    string   // channel that alerts are worked in, when the settings name one
 	security  string   // channel that hears who could not be told
 	listened  []string // channels in which other apps' messages are alerts
 	links     []string // addresses that make a message an alert
@@ -53,7 +54,12 @@ type assembly struct {
 	intake *intake.Intake
 	alerts *intake.Door
 
-	reached reach // how Slack answered last
+	stopping  atomic.Bool // no new work is taken
+	abandoned bool        // something did not end in time, and may still use the store
+
+	reached asked[slackapp.Standing] // how Slack answered last
+	rooms   rooms
+	changes changes
 }
 
 // assemble opens the store and connects nothing. Whoever gets an assembly must
@@ -77,7 +83,7 @@ func assemble(p parts) (_ *assembly, err error) {
 		b.Directory = p.directory
 	}
 	a.bot = bot.New(b)
-	a.doors, err = slackapp.New(slackapp.Doors{Bot: a.bot, Chat: a.chat, SigningSecrets: p.signed, AlertChannels: p.listened, AlertLinks: p.links, Log: p.log})
+	a.doors, err = slackapp.New(slackapp.Doors{Bot: a.bot, Chat: a.chat, SigningSecrets: p.signed, AlertChannels: p.listened, AlertLinks: p.links, Sockets: p.sockets, Log: p.log})
 	if err != nil {
 		return nil, err
 	}
@@ -94,46 +100,10 @@ func (a *assembly) close() error {
 	if a.chat != nil {
 		a.chat.Close()
 	}
-	if a.store == nil {
-		return nil
+	if a.store == nil || a.abandoned {
+		return nil // as after a crash: the file is whole at every moment
 	}
 	return a.store.Close()
-}
-
-// stopWithin is how long everything may take to come to an end. Service
-// managers wait 30 seconds before they kill (deploy/rehome.service).
-const stopWithin = 20 * time.Second
-
-// run delivers, listens to Slack where a token for that is there, answers
-// beside the store, and runs more, until ctx ends or one of them fails, or the
-// store does. It returns when all have ended.
-func (a *assembly) run(ctx context.Context, more ...func(context.Context) error) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return a.bot.Run(ctx) })
-	g.Go(func() error { return a.store.Watch(ctx) })
-	g.Go(func() error { return a.identify(ctx) })
-	if l := listenBeside(ctx, a.path, a.log); l != nil {
-		g.Go(func() error { return answerBeside(ctx, l, a.path, direct{a.store, a.intake}, a.log) })
-	}
-	if a.slack.AppToken != "" {
-		g.Go(func() error { return a.doors.RunSocket(ctx) })
-	}
-	for _, f := range more {
-		g.Go(func() error { return f(ctx) })
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- g.Wait() }()
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-	}
-	select {
-	case err := <-ended:
-		return err
-	case <-time.After(stopWithin):
-		return fmt.Errorf("something did not end within %s and was left behind; what was acknowledged is in the store", stopWithin)
-	}
 }
 
 // untilSignal ends with ctx, or when the process is asked to stop. A second
@@ -156,6 +126,9 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	return l, nil
 }
 
+// shutWithin is how long requests under way may still take.
+const shutWithin = 3 * time.Second
+
 // serveUntil serves until ctx ends, lets requests under way finish, and returns
 // when they have.
 func serveUntil(ctx context.Context, server *http.Server, l net.Listener) error {
@@ -166,7 +139,7 @@ func serveUntil(ctx context.Context, server *http.Server, l net.Listener) error 
 		return err
 	case <-ctx.Done():
 	}
-	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutWithin)
 	defer cancel()
 	if err := server.Shutdown(wait); err != nil {
 		_ = server.Close() // whoever is left had their time

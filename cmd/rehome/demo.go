@@ -192,7 +192,7 @@ func (p *program) demoParts(in demoInput) (out parts, forget func() error, err e
 	out.unlimited = true
 	out.manners = bot.Manners{Window: 500 * time.Millisecond, Quiet: bot.Quiet{Off: true}}
 	out.router = router{other: triage}
-	out.security = triage
+	out.triage, out.security = triage, triage
 	if out.door, err = p.door(s); err != nil {
 		return out, forget, err
 	}

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,73 +17,302 @@ import (
 	"rehome/store"
 )
 
-// ready answers 200 while the store can be read, Slack takes our token, and it
-// can reach us; and 503 with what is amiss otherwise.
+// Whether the bot can do its work is said at /readyz, component by component:
+//
+//	{"status": "not ready", "components": [
+//	  {"component": "store", "state": "ok"},
+//	  {"component": "slack", "state": "token_revoked", "what": "…", "fix": "…"}
+//	]}
+//
+// It is 503 when something is amiss without which there is no work: the store, a
+// token that Slack takes, a way in from Slack, the right to post, the triage
+// channel. Whatever else is amiss is said, and the answer is 200. The log has a
+// line for each change, however often somebody asks or nobody does.
+
+// A component is a part of what the bot needs.
+type component struct {
+	Name  string `json:"component"`
+	State string `json:"state"` // ok, or a code: Slack's own where it has one
+	What  string `json:"what,omitempty"`
+	Fix   string `json:"fix,omitempty"`
+
+	needed bool // without it there is no work
+}
+
+const (
+	stateOK      = "ok"
+	statusReady  = "ready"
+	statusUnwell = "not ready"
+	statusEnding = "stopping"
+)
+
+func (c component) ok() bool { return c.State == stateOK }
+
+// ready answers /readyz.
 func (a *assembly) ready(w http.ResponseWriter, r *http.Request) {
-	if amiss := a.amiss(r.Context()); amiss != "" {
+	all := a.look(r.Context())
+	status := statusReady
+	if slices.ContainsFunc(all, func(c component) bool { return c.needed && !c.ok() }) {
+		status = statusUnwell
+	}
+	if a.stopping.Load() {
+		status = statusEnding
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if status != statusReady {
+		w.Header().Set("Retry-After", retryAfter)
 		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintln(w, amiss)
+	}
+	_, _ = w.Write(readiness(status, all)) // whoever asked has gone
+}
+
+// readiness is JSON with a line for each component.
+func readiness(status string, all []component) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "{\"status\": %q, \"components\": [", status)
+	for i, c := range all {
+		line, err := json.Marshal(c)
+		if err != nil {
+			continue // unreachable: texts
+		}
+		b.WriteString(map[bool]string{true: "\n  ", false: ",\n  "}[i == 0])
+		b.Write(line)
+	}
+	b.WriteString("\n]}\n")
+	return b.Bytes()
+}
+
+// alive answers /healthz: 200 while the process can go on. A store that could
+// not tell whether something was written writes no more, and only a new start
+// helps.
+func (a *assembly) alive(w http.ResponseWriter, _ *http.Request) {
+	if err := a.store.Err(); err != nil {
+		http.Error(w, "the store has failed; restart rehome", http.StatusServiceUnavailable)
 		return
 	}
-	fmt.Fprintln(w, "ready")
+	fmt.Fprintln(w, "ok")
 }
 
-// readyWithin bounds each thing that ready waits for.
+// readyWithin bounds each thing that is waited for.
 const readyWithin = 2 * time.Second
 
-// amiss says what keeps the bot from its work, or nothing.
-func (a *assembly) amiss(ctx context.Context) string {
+// look finds out how all components are, and logs what has changed.
+func (a *assembly) look(ctx context.Context) []component {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
-	if _, err := a.store.Get(ctx, "RH-0"); err != nil && !errors.Is(err, store.ErrNotFound) {
-		a.log.Warn("not ready", "err", err)
-		return "the store cannot be read"
+	all := []component{a.storeState(ctx)}
+	slack, scopes := a.slackState() //nolint:contextcheck // the answer is shared by all who ask, so no one caller ends it
+	all = append(all, slack)
+	if slack.ok() {
+		all = append(all, scopes)
 	}
-	if err := a.store.Room(); err != nil {
-		return "no new alerts are taken in: " + err.Error()
+	if a.slack.AppToken != "" {
+		all = append(all, a.socketState())
 	}
-	if a.slack.AppToken != "" && len(a.signed) == 0 && !a.doors.Connected() {
-		return "Socket Mode is not connected"
+	if slack.ok() {
+		for _, c := range a.channels() {
+			all = append(all, a.channelState(c)) //nolint:contextcheck // as above
+		}
 	}
-	switch err := a.reached.ask(a.chat.Reach); { //nolint:contextcheck // the answer is shared by all who ask, so no one caller ends it
-	case errors.Is(err, slackapp.ErrTokenRefused):
-		return "Slack refuses the bot token; check SLACK_BOT_TOKEN"
-	case err != nil:
-		return "Slack cannot be reached"
-	}
-	return ""
+	a.changes.say(a.log, all)
+	return all
 }
 
-// reach remembers for a while how Slack answered, so that those who ask often
+func (a *assembly) storeState(ctx context.Context) component {
+	c := component{Name: "store", State: stateOK, needed: true}
+	err := a.store.Err()
+	if err == nil {
+		if _, err = a.store.Get(ctx, "RH-0"); errors.Is(err, store.ErrNotFound) {
+			err = nil
+		}
+	}
+	room := a.store.Room()
+	switch {
+	case err == nil && room != nil:
+		c.State, c.What, c.Fix = "full", "no new alerts are taken in: "+oneLine(room.Error()), "make room on its disk; it goes on by itself"
+	case errors.Is(err, store.ErrUncertain):
+		c.State, c.What, c.Fix = "failed", "it is unknown whether the last write is on disk, so nothing more is written", "restart rehome, and look at the disk; what was acknowledged is there"
+	case err != nil:
+		c.State, c.What, c.Fix = "unreadable", "the store cannot be read", "see rehome check and the log; restore a backup if the file is damaged"
+	}
+	return c
+}
+
+// slackState is whether Slack is there and takes our token, and what that may do.
+func (a *assembly) slackState() (slack, scopes component) {
+	slack, scopes = component{Name: "slack", State: stateOK, needed: true}, component{Name: "scopes", State: stateOK}
+	s, err := a.reached.ask(a.chat.Stand, reachedFor, unreachedFor)
+	if err != nil {
+		code, needed := slackapp.CodeOf(err)
+		slack.State = code
+		if errors.Is(err, slackapp.ErrTokenRefused) {
+			slack.What, slack.Fix = strings.TrimSpace("Slack refuses the bot token "+needed), slackapp.TokenFix(code)
+		} else {
+			slack.What, slack.Fix = "Slack cannot be reached", "check name resolution, proxy and firewall; everything waits meanwhile"
+		}
+		return slack, scopes
+	}
+	if missing := s.Missing(); len(missing) > 0 {
+		scopes.needed = slices.Contains(missing, "chat:write")
+		scopes.State, scopes.What, scopes.Fix = "missing_scope", "the bot token lacks "+strings.Join(missing, ", "), slackapp.TokenFix("missing_scope")
+	}
+	return slack, scopes
+}
+
+func (a *assembly) socketState() component {
+	s := a.doors.SocketState()
+	c := component{Name: "socket", State: stateOK, What: fmt.Sprintf("%d of %d connections", s.Up, s.Want), needed: len(a.signed) == 0}
+	if s.Up == 0 {
+		c.State, c.What, c.Fix = cmp.Or(s.Code, "connecting"), "Socket Mode is not connected", cmp.Or(slackapp.SocketFix(s), "wait a moment")
+	}
+	return c
+}
+
+// A named channel is one that the settings name, and as what.
+type namedChannel struct {
+	id, as string
+	posted bool // the bot writes there; else it only listens
+}
+
+// channels are those the settings name, each once: the triage channel first.
+func (p *parts) channels() []namedChannel {
+	var all []namedChannel
+	add := func(id, as string, posted bool) {
+		if id != "" && !slices.ContainsFunc(all, func(c namedChannel) bool { return c.id == id }) {
+			all = append(all, namedChannel{id, as, posted})
+		}
+	}
+	add(p.triage, "triage", true)
+	add(p.security, "security", true)
+	for _, r := range p.router.rules {
+		add(r.Channel, "route", true)
+	}
+	for _, id := range p.listened {
+		add(id, "alerts", true)
+	}
+	return all
+}
+
+// channelState is whether a channel is there and we are in it.
+func (a *assembly) channelState(named namedChannel) component {
+	c := component{Name: "channel " + named.id, State: stateOK, What: named.as, needed: named.as == "triage"}
+	channel, err := a.rooms.of(named.id).ask(func(ctx context.Context) (slackapp.Channel, error) { return a.chat.Channel(ctx, named.id) }, roomFor, reachedFor)
+	if code, fix := slackapp.ChannelFix(channel, err); code != "" {
+		c.State, c.What, c.Fix = code, "the "+named.as+" channel cannot be used", fix
+		if passing(err, code) {
+			c.needed = false // Slack would not say just now
+		}
+	}
+	return c
+}
+
+// passing reports whether Slack did not say how a channel is.
+func passing(err error, code string) bool {
+	return err != nil && code != "channel_not_found" && code != "missing_scope"
+}
+
+// asked remembers for a while how Slack answered, so that those who ask often
 // whether we are ready cost Slack little.
-type reach struct {
+type asked[T any] struct {
 	mu    sync.Mutex
+	v     T
 	err   error
-	until time.Time // of err; zero before the first time
+	until time.Time // of v and err; zero before the first time
 }
 
 const (
 	reachedFor   = 10 * time.Second
 	unreachedFor = time.Second
+	roomFor      = time.Minute // how long a channel is taken to be as it was
 )
 
 // ask asks Slack, or repeats what it has just answered. Whoever asks first may
 // go away: the others hear the answer all the same.
-func (r *reach) ask(slack func(context.Context) error) error {
+func (r *asked[T]) ask(slack func(context.Context) (T, error), good, bad time.Duration) (T, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if time.Now().Before(r.until) {
-		return r.err
+		return r.v, r.err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
 	defer cancel()
-	r.err = slack(ctx)
-	lasts := reachedFor
+	r.v, r.err = slack(ctx)
+	lasts := good
 	if r.err != nil {
-		lasts = unreachedFor
+		lasts = bad
 	}
 	r.until = time.Now().Add(lasts)
-	return r.err
+	return r.v, r.err
+}
+
+// rooms is what is known of channels.
+type rooms struct {
+	mu  sync.Mutex
+	all map[string]*asked[slackapp.Channel]
+}
+
+func (r *rooms) of(id string) *asked[slackapp.Channel] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.all == nil {
+		r.all = map[string]*asked[slackapp.Channel]{}
+	}
+	if r.all[id] == nil {
+		r.all[id] = &asked[slackapp.Channel]{}
+	}
+	return r.all[id]
+}
+
+// changes remembers how components were, so that each change is logged once.
+type changes struct {
+	mu   sync.Mutex
+	last map[string]string
+}
+
+// say logs what has changed. The doors say themselves how Socket Mode is.
+func (c *changes) say(log logger, all []component) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil {
+		c.last = map[string]string{}
+	}
+	for _, now := range all {
+		before := cmp.Or(c.last[now.Name], stateOK)
+		state := now.State
+		if !now.ok() {
+			state += now.What
+		}
+		c.last[now.Name] = state
+		switch {
+		case now.Name == "socket" || state == before:
+		case now.ok():
+			log.Info("well again", "component", now.Name)
+		default:
+			log.Warn("amiss", "component", now.Name, "state", now.State, "what", now.What, "fix", now.Fix)
+		}
+	}
+}
+
+type logger interface {
+	Info(msg string, args ...any)
+	Warn(msg string, args ...any)
+}
+
+// lookEvery is how often it is found out how everything is when nobody asks.
+const lookEvery = 30 * time.Second
+
+// keepLooking logs how components change, until ctx ends.
+func (a *assembly) keepLooking(ctx context.Context) error {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			a.look(ctx)
+		}
+	}
 }
 
 // identify asks Slack at the start who we are. A token that is refused ends the
@@ -87,12 +321,14 @@ func (a *assembly) identify(ctx context.Context) error {
 	self, err := a.chat.Identify(ctx)
 	switch {
 	case ctx.Err() != nil:
+		return nil //nolint:nilerr // our own end
 	case errors.Is(err, slackapp.ErrTokenRefused):
 		return err
 	case err != nil:
 		a.log.Warn("Slack does not answer; it is tried again with everything there is to say", "err", err)
-	default:
-		a.log.Info("Slack knows us", "workspace", self.Team, "team", self.TeamID, "bot", self.UserID)
+		return nil //nolint:nilerr // it may come back
 	}
-	return nil //nolint:nilerr // a Slack that is away, or our own end, is no reason not to start
+	a.log.Info("Slack knows us", "workspace", self.Team, "team", self.TeamID, "bot", self.UserID)
+	a.look(ctx)
+	return nil
 }

@@ -1,55 +1,141 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"rehome/bot/sandbox"
 	"rehome/bot/slackapp"
 	"rehome/policy"
 )
 
-// Over HTTP nothing but asking tells whether Slack is there and takes the token.
-func TestReadyMeansThatSlackTakesTheToken(t *testing.T) {
-	for name, tc := range map[string]struct {
-		answer string // of auth.test; none when Slack is away
-		status int
-		want   string
+// What is amiss is said component by component, with what to do, and is 503 when
+// there is no work without it.
+func TestReadyTellsWhatIsAmissApart(t *testing.T) {
+	everything := slices.Sorted(maps.Keys(slackapp.Scopes))
+	without := func(scope string) []string {
+		return slices.DeleteFunc(slices.Clone(everything), func(s string) bool { return s == scope })
+	}
+	for name, c := range map[string]struct {
+		workspace func(*sandbox.App)
+		channel   string
+		security  string
+		away      bool
+		status    int
+		want      string // of the component that is amiss: name and state
+		says      string
 	}{
-		"ready":   {`{"ok": true, "team_id": "T1", "user_id": "U1", "bot_id": "B1"}`, http.StatusOK, "ready"},
-		"refused": {`{"ok": false, "error": "invalid_auth"}`, http.StatusServiceUnavailable, "Slack refuses the bot token; check SLACK_BOT_TOKEN"},
-		"away":    {"", http.StatusServiceUnavailable, "Slack cannot be reached"},
+		"nothing":                     {status: 200},
+		"a revoked token":             {workspace: func(a *sandbox.App) { a.BotTokenError = "token_revoked" }, status: 503, want: "slack token_revoked", says: "install the app again"},
+		"a wrong token":               {workspace: func(a *sandbox.App) { a.BotToken = "xoxb-other" }, status: 503, want: "slack invalid_auth", says: "SLACK_BOT_TOKEN"},
+		"an app that was removed":     {workspace: func(a *sandbox.App) { a.BotTokenError = "account_inactive" }, status: 503, want: "slack account_inactive", says: "install the app again"},
+		"no Slack":                    {away: true, status: 503, want: "slack no_answer", says: "firewall"},
+		"no right to post":            {workspace: func(a *sandbox.App) { a.Scopes = without("chat:write") }, status: 503, want: "scopes missing_scope", says: "lacks chat:write"},
+		"no right to read people":     {workspace: func(a *sandbox.App) { a.Scopes = without("users:read") }, status: 200, want: "scopes missing_scope", says: "lacks users:read"},
+		"not in the triage channel":   {channel: general, status: 503, want: "channel " + general + " not_in_channel", says: "/invite @rehome in #general"},
+		"no such triage channel":      {channel: "C0NOWHERE1", status: 503, want: "channel C0NOWHERE1 channel_not_found", says: "check the id"},
+		"an archived triage channel":  {channel: "C0ARCHIVE1", status: 503, want: "channel C0ARCHIVE1 is_archived", says: "unarchive"},
+		"not in the security channel": {security: general, status: 200, want: "channel " + general + " not_in_channel", says: "security"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			slack := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Content-Type", "application/json")
-				fmt.Fprint(w, tc.answer)
-			}))
-			defer slack.Close()
-			if tc.answer == "" {
-				slack.Close()
+			w, api := slackSide(t, false)
+			if c.workspace != nil {
+				w.Reinstall(c.workspace)
 			}
-			log := slog.New(slog.DiscardHandler)
-			a, err := assemble(parts{path: filepath.Join(t.TempDir(), "r.db"), policy: policy.Default(), signed: []string{signing}, log: log,
-				slack: slackapp.Options{BotToken: botToken, APIURL: slack.URL, Log: log}})
-			if err != nil {
-				t.Fatal(err)
+			if c.away {
+				nobody := httptest.NewServer(http.NotFoundHandler())
+				nobody.Close()
+				api = nobody.URL
 			}
-			defer func() { _ = a.close() }()
-			w := httptest.NewRecorder()
-			a.ready(w, httptest.NewRequestWithContext(t.Context(), "GET", "/readyz", nil))
-			if said := strings.TrimSpace(w.Body.String()); w.Code != tc.status || said != tc.want {
-				t.Errorf("%d %s", w.Code, said)
+			var book lockedBuffer
+			a := assembled(t, parts{signed: []string{signing}, log: slog.New(slog.NewTextHandler(&book, nil)), triage: cmp.Or(c.channel, triage),
+				security: c.security, slack: slackapp.Options{BotToken: botToken, APIURL: api}})
+			for range 3 {
+				status, said := askReady(t, a)
+				if status != c.status || (said.Status == "ready") != (status == 200) {
+					t.Errorf("%d %+v", status, said)
+				}
+				amiss := slices.DeleteFunc(said.Components, component.ok)
+				switch {
+				case c.want == "" && len(amiss) == 0:
+				case len(amiss) != 1 || amiss[0].Name+" "+amiss[0].State != c.want || !strings.Contains(amiss[0].What+amiss[0].Fix, c.says) || amiss[0].Fix == "":
+					t.Errorf("amiss is %+v", amiss)
+				}
+			}
+			if said := strings.Count(book.String(), "amiss"); said != len(strings.Fields(c.want))/2 && said != 1 || strings.Contains(book.String(), "canary") {
+				t.Errorf("the log says:\n%s", book.String())
 			}
 		})
+	}
+}
+
+// An answered is an answer of /readyz.
+type answered struct {
+	Status     string
+	Components []component
+}
+
+func (c *component) UnmarshalJSON(b []byte) error {
+	type plain struct{ Component, State, What, Fix string }
+	var p plain
+	err := json.Unmarshal(b, &p)
+	c.Name, c.State, c.What, c.Fix = p.Component, p.State, p.What, p.Fix
+	return err
+}
+
+func askReady(t *testing.T, a *assembly) (int, answered) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	a.ready(w, httptest.NewRequestWithContext(t.Context(), "GET", "/readyz", nil))
+	var out answered
+	if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil || w.Header().Get("Content-Type") != "application/json" {
+		t.Fatalf("%v: %s", err, w.Body)
+	}
+	return w.Code, out
+}
+
+// assembled is a bot with a store of its own that connects nothing.
+func assembled(t *testing.T, p parts) *assembly {
+	t.Helper()
+	p.path, p.policy = filepath.Join(shortDir(t), "r.db"), policy.Default()
+	p.slack.Log = p.log
+	a, err := assemble(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.close() })
+	return a
+}
+
+// A trouble that comes and goes is logged when it comes and when it goes, whether
+// anybody asks or not.
+func TestEachChangeIsLoggedOnce(t *testing.T) {
+	w, api := slackSide(t, false)
+	var book lockedBuffer
+	a := assembled(t, parts{signed: []string{signing}, log: slog.New(slog.NewTextHandler(&book, nil)), triage: triage,
+		slack: slackapp.Options{BotToken: botToken, APIURL: api}})
+	for _, code := range []string{"", "token_revoked", "token_revoked", "account_inactive", "", ""} {
+		w.Reinstall(func(app *sandbox.App) { app.BotTokenError = code })
+		for range 3 {
+			a.reached.until = time.Time{} // as after a while
+			a.look(t.Context())
+		}
+	}
+	log := book.String()
+	if strings.Count(log, "amiss") != 2 || strings.Count(log, "token_revoked") != 1 || strings.Count(log, "account_inactive") != 1 || strings.Count(log, "well again") != 1 {
+		t.Errorf("the log says:\n%s", log)
 	}
 }
 
@@ -57,14 +143,14 @@ func TestReadyMeansThatSlackTakesTheToken(t *testing.T) {
 // Slack that is silent is not waited for long.
 func TestHowSlackAnsweredIsRememberedForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var r reach
-		asked := 0
+		var r asked[int]
+		times := 0
 		var answer error
-		slack := func(context.Context) error { asked++; return answer }
-		check := func(want error, times int) {
+		slack := func(context.Context) (int, error) { times++; return times, answer }
+		check := func(want error, after int) {
 			t.Helper()
-			if err := r.ask(slack); !errors.Is(err, want) || asked != times {
-				t.Errorf("it says %v after asking %d times", err, asked)
+			if v, err := r.ask(slack, reachedFor, unreachedFor); !errors.Is(err, want) || times != after || v != after {
+				t.Errorf("it says %d, %v after asking %d times", v, err, times)
 			}
 		}
 		check(nil, 1)
@@ -79,7 +165,8 @@ func TestHowSlackAnsweredIsRememberedForAWhile(t *testing.T) {
 
 		time.Sleep(reachedFor)
 		began := time.Now()
-		if err := r.ask(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }); err == nil || time.Since(began) > readyWithin {
+		silent := func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, ctx.Err() }
+		if _, err := r.ask(silent, reachedFor, unreachedFor); err == nil || time.Since(began) > readyWithin {
 			t.Errorf("silence is %v after %s", err, time.Since(began))
 		}
 	})
@@ -100,7 +187,7 @@ func TestServeAsksSlackWhoItIsAtTheStart(t *testing.T) {
 	nobody.Close()
 	env["SLACK_BOT_TOKEN"], env["SLACK_API_URL"] = botToken, nobody.URL+"/api/"
 	_, url := serveUp(t, env)
-	if code, said := get(t, url+"/readyz"); code != http.StatusServiceUnavailable || said != "Slack cannot be reached" {
+	if code, said := get(t, url+"/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(said, "Slack cannot be reached") {
 		t.Errorf("readyz without Slack: %d %s", code, said)
 	}
 	if code, _ := get(t, url+"/healthz"); code != http.StatusOK {

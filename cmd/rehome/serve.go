@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -39,7 +38,10 @@ one is named, and the environment, which wins:
 
 One of the Slack doors is needed, and both may be open. Each secret may be in a
 file instead, named by SLACK_BOT_TOKEN_FILE and so on. GET /healthz answers while
-the process lives, GET /readyz while Slack takes the token and the store works.`,
+the process can go on, GET /readyz says of each thing it needs how that is, and is
+503 without the store, Slack, a way in, or the triage channel; rehome doctor says
+more. The end has an order: new work is sent away, what is under way is finished,
+within ten seconds; a second signal ends at once.`,
 		Example: `  SLACK_BOT_TOKEN=xoxb-… SLACK_APP_TOKEN=xapp-… rehome serve
   rehome serve --config /etc/rehome/rehome.yaml`,
 		Args: args(0, 0, "flags only"),
@@ -126,6 +128,7 @@ func (p *program) serveParts(s settings) (parts, error) {
 	if !secrets["SLACK_APP_TOKEN"].isSet() && !secrets["SLACK_SIGNING_SECRET"].isSet() {
 		return out, errors.New("there is no way in from Slack; set SLACK_APP_TOKEN (xapp-…) for Socket Mode, or SLACK_SIGNING_SECRET for HTTP, or both")
 	}
+	out.sockets = s.Sockets
 	out.slack = slackapp.Options{
 		BotToken: secrets["SLACK_BOT_TOKEN"].reveal(), AppToken: secrets["SLACK_APP_TOKEN"].reveal(),
 		APIURL: p.env("SLACK_API_URL"), Log: out.log,
@@ -145,7 +148,7 @@ func (p *program) alertParts(s settings, out *parts) (err error) {
 		return err
 	}
 	out.ownership, out.manners = s.Owners.ownership(), s.Telling.manners()
-	out.security, out.listened, out.links = cmp.Or(s.SecurityChannel, s.Channel), s.AlertChannels, s.AlertLinks
+	out.triage, out.security, out.listened, out.links = s.Channel, cmp.Or(s.SecurityChannel, s.Channel), s.AlertChannels, s.AlertLinks
 	directories, err := p.directories(s)
 	if err != nil || len(directories) == 0 {
 		return err
@@ -162,7 +165,7 @@ func (a *assembly) server() *http.Server {
 	}
 	a.handleCommon(mux)
 	return &http.Server{
-		Handler:           mux,
+		Handler:           a.untilStopping(mux),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second, // of an alert's body: see intake.Door
 		WriteTimeout:      time.Minute,
@@ -172,9 +175,27 @@ func (a *assembly) server() *http.Server {
 	}
 }
 
+// retryAfter is when whoever is sent away may come again, in seconds: another
+// start takes less.
+const retryAfter = "5"
+
+// untilStopping sends new work away once we are told to stop, so that its sender
+// comes again instead of losing it. How we are is still said.
+func (a *assembly) untilStopping(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.stopping.Load() && r.Method != http.MethodGet {
+			w.Header().Set("Retry-After", retryAfter)
+			w.Header().Set("Connection", "close")
+			http.Error(w, "rehome is stopping; send it again", http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // handleCommon adds what serve and demo both answer.
 func (a *assembly) handleCommon(mux *http.ServeMux) {
 	mux.Handle("/v1/violations", a.alerts)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /healthz", a.alive)
 	mux.HandleFunc("GET /readyz", a.ready)
 }

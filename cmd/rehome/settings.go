@@ -30,6 +30,7 @@ type settings struct {
 	Listen  string                 `yaml:"listen"`
 	Store   string                 `yaml:"store"`
 	Channel string                 `yaml:"channel"`
+	Sockets int                    `yaml:"sockets"` // connections for Socket Mode; 0: two
 	Policy  string                 `yaml:"policy"`
 	Log     logSettings            `yaml:"log"`
 	Tenants map[string]tenantEntry `yaml:"tenants"`
@@ -57,7 +58,7 @@ type tenantEntry struct {
 	NonProd bool   `yaml:"nonProd" json:"nonProd"`
 }
 
-const settingNames = "listen, store, channel, policy, log.format, log.level, tenants, " +
+const settingNames = "listen, store, channel, sockets, policy, log.format, log.level, tenants, " +
 	"intake, routes, securityChannel, alertChannels, alertLinks, directories, owners, telling"
 
 // The defaults keep everything on this machine.
@@ -233,6 +234,9 @@ func (s *settings) check() error {
 	}
 	if err := checkChannel("channel", s.Channel); err != nil {
 		return err
+	}
+	if s.Sockets < 0 || s.Sockets > 2 {
+		return bad("sockets", "is %d; write how many connections Socket Mode keeps open, 1 or 2", s.Sockets)
 	}
 	switch s.Log.Format {
 	case "", "text", "json":

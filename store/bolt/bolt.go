@@ -190,6 +190,15 @@ func (s *Store) Watch(ctx context.Context) error {
 	return nil
 }
 
+// Err returns why nothing is written any more, nil while the store works. It
+// wraps store.ErrUncertain: stop the process.
+func (s *Store) Err() error {
+	if failed := s.failed.Load(); failed != nil {
+		return *failed
+	}
+	return nil
+}
+
 // Close waits for what is being committed, and closes the file. Calling it
 // again does nothing more.
 func (s *Store) Close() error {
