@@ -212,7 +212,9 @@ func quiet(text string, blocks ...slack.Block) []slack.MsgOption {
 // have to be found out otherwise.
 func (c *Chat) send(ctx context.Context, channel string, edit bool, options ...slack.MsgOption) (bot.At, error) {
 	if err := ctx.Err(); err != nil {
-		return bot.At{}, &bot.Failure{Kind: bot.Again, Code: "stopping", Err: err}
+		f := failure(err, edit)
+		f.Unsure = false // nothing was sent
+		return bot.At{}, f
 	}
 	ctx, cancel := outlast(ctx, finishWithin)
 	defer cancel()
