@@ -92,6 +92,15 @@ func (v *view) route(path []string) answer {
 			return v.list(head)
 		}
 		return v.under(head, path[2:], func(o object) bool { return strings.EqualFold(o.id(), path[1]) }, path[1])
+	case head == "users" && len(path) == 2:
+		if !v.may(UserRead) {
+			return denied
+		}
+		o, found := v.find("user", func(o object) bool { return strings.EqualFold(o.id(), path[1]) })
+		if !found {
+			return missing(path[1])
+		}
+		return v.one(head, o)
 	case head == "groups" && len(path) == 3:
 		return v.members(path[1], path[2])
 	}

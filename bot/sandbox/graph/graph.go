@@ -12,6 +12,7 @@
 //	/v1.0/applications            ?$filter=appId eq '…', (appId='…'), /ID, /ID/owners, /ID/federatedIdentityCredentials
 //	/v1.0/servicePrincipals       ?$filter=appId eq '…', (appId='…'), /ID, /ID/owners
 //	/v1.0/groups/ID               /members, /transitiveMembers
+//	/v1.0/users/ID
 //	/TENANT/v2.0/.well-known/openid-configuration, /TENANT/oauth2/v2.0/token, /msi/token, /common/discovery/instance
 //
 // $select, $filter, $top and paging with @odata.nextLink work as far as these
