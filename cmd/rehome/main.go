@@ -14,6 +14,8 @@
 //	demo.go        … against the sandbox
 //	serve.go       … against Slack
 //	ready.go       whether it can do its work, as /readyz says
+//	crew.go        what runs, and the order in which it ends
+//	doctor*.go     what is wrong with a set-up, and the fix
 //	remembered.go  list, show, outbox: from the file, or over socket.go from whoever holds it
 package main
 

@@ -32,7 +32,7 @@ replies with steps in which every value is filled in.`,
 	})
 	root.PersistentFlags().StringVar(&p.config, "config", "", "`file` with settings (REHOME_CONFIG)")
 	root.AddCommand(p.demoCommand(), p.serveCommand(), p.guideCommand(), p.policyCommand(),
-		p.importCommand(), p.listCommand(), p.showCommand(), p.outboxCommand(), p.versionCommand())
+		p.importCommand(), p.listCommand(), p.showCommand(), p.outboxCommand(), p.doctorCommand(), p.versionCommand())
 	p.strictHelp(root)
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
