@@ -54,8 +54,9 @@ type assembly struct {
 	intake *intake.Intake
 	alerts *intake.Door
 
-	stopping  atomic.Bool // no new work is taken
-	abandoned bool        // something did not end in time, and may still use the store
+	stopWithin time.Duration // how long the end may take
+	stopping   atomic.Bool   // no new work is taken
+	abandoned  bool          // something did not end in time, and may still use the store
 
 	reached asked[slackapp.Standing] // how Slack answered last
 	rooms   rooms
@@ -65,7 +66,7 @@ type assembly struct {
 // assemble opens the store and connects nothing. Whoever gets an assembly must
 // close it; the directory is closed with it, or when there is none.
 func assemble(p parts) (_ *assembly, err error) {
-	a := &assembly{parts: p}
+	a := &assembly{parts: p, stopWithin: stopWithin}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())

@@ -107,13 +107,13 @@ func (a *assembly) run(ctx context.Context, more ...func(context.Context) error)
 		stopServing()
 		doors.wait.Wait()
 	}()
-	late := time.NewTimer(stopWithin)
+	late := time.NewTimer(a.stopWithin)
 	defer late.Stop()
 	select {
 	case <-ended:
 		return failure
 	case <-late.C:
 		a.abandoned = true
-		return &leftBehind{append(c.left(), doors.left()...), stopWithin}
+		return &leftBehind{append(c.left(), doors.left()...), a.stopWithin}
 	}
 }

@@ -196,6 +196,6 @@ func (a *assembly) untilStopping(next http.Handler) http.Handler {
 // handleCommon adds what serve and demo both answer.
 func (a *assembly) handleCommon(mux *http.ServeMux) {
 	mux.Handle("/v1/violations", a.alerts)
-	mux.HandleFunc("GET /healthz", a.alive)
+	mux.HandleFunc("GET /healthz", alive(a.store.Err))
 	mux.HandleFunc("GET /readyz", a.ready)
 }

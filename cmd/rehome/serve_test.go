@@ -27,7 +27,14 @@ const (
 // slackSide is a workspace that a bot can be pointed at.
 func slackSide(t *testing.T, socket bool) (*sandbox.Workspace, string) {
 	t.Helper()
+	return slackSideWith(t, socket, nil)
+}
+
+// slackSideWith is one in which things go wrong.
+func slackSideWith(t *testing.T, socket bool, fault func(method string, n int) sandbox.Fault) (*sandbox.Workspace, string) {
+	t.Helper()
 	w, err := sandbox.New(sandbox.Config{
+		Fault:    fault,
 		Strict:   true,
 		Users:    []sandbox.User{{ID: rivera, Name: "rivera", RealName: "Robin Rivera", Email: "rivera@contoso.example"}},
 		Channels: []sandbox.Channel{{ID: triage, Name: "triage", BotMember: true}, {ID: general, Name: "general"}, {ID: "C0ARCHIVE1", Name: "old", BotMember: true, Archived: true}},

@@ -400,6 +400,9 @@ func TestAnErrorAfterTheWriteStopsTheStoreAndARestartKnowsTheEvent(t *testing.T)
 		t.Fatalf("the write = %v, want ErrUncertain", err)
 	}
 	// The disk would take it, but what is in memory may not be what is there.
+	if err := s.Err(); !errors.Is(err, store.ErrUncertain) {
+		t.Errorf("Err = %v, want ErrUncertain", err)
+	}
 	if _, err := s.Apply(t.Context(), notes("next", 10)); !errors.Is(err, store.ErrUncertain) {
 		t.Errorf("the next Apply = %v, want ErrUncertain", err)
 	}
