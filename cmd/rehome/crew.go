@@ -84,6 +84,10 @@ func (a *assembly) run(ctx context.Context, more ...func(context.Context) error)
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
 	doors := &crew{fail: c.fail}
+	// First, so that whoever is told that the bot is up finds it there.
+	if l := listenBeside(ctx, a.path, a.log); l != nil {
+		doors.begin("the socket beside the store", func() error { return answerBeside(serving, l, a.path, direct{a.store, a.intake}, a.log) })
+	}
 	for _, f := range more {
 		doors.begin("HTTP", func() error { return f(serving) })
 	}
@@ -91,9 +95,6 @@ func (a *assembly) run(ctx context.Context, more ...func(context.Context) error)
 	c.begin("watching the store", func() error { return a.store.Watch(ctx) })
 	c.begin("asking Slack who we are", func() error { return a.identify(ctx) })
 	c.begin("looking after everything", func() error { return a.keepLooking(ctx) })
-	if l := listenBeside(ctx, a.path, a.log); l != nil {
-		doors.begin("the socket beside the store", func() error { return answerBeside(serving, l, a.path, direct{a.store, a.intake}, a.log) })
-	}
 	if a.slack.AppToken != "" {
 		c.begin("Socket Mode", func() error { return a.doors.RunSocket(ctx) })
 	}

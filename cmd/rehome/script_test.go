@@ -2,19 +2,37 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
+	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 
 	"rehome/store/bolt"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"rehome": main})
+	testscript.Main(tidy{m}, map[string]func(){"rehome": main})
+}
+
+// tidy runs the tests and looks whether a goroutine has outlived them: every one
+// has a parent that waits for it.
+type tidy struct{ *testing.M }
+
+func (t tidy) Run() int {
+	code := t.M.Run()
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections() // the tests' own
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // Each script is a story at a terminal. The program in it is the real one, in a

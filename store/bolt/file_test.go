@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(scribeEnv); path != "" {
 		os.Exit(scribe(path))
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 func hold(path string) {
