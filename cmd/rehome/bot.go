@@ -108,11 +108,26 @@ func (a *assembly) close() error {
 }
 
 // untilSignal ends with ctx, or when the process is asked to stop. A second
-// Ctrl-C ends the process at once.
+// signal ends the process at once: nobody listens for it any more when the first
+// takes effect.
 func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	return ctx, stop
+	ctx, cancel := context.WithCancel(ctx)
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, os.Interrupt, syscall.SIGTERM)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case <-asked:
+		case <-ctx.Done():
+		}
+		signal.Stop(asked)
+		cancel()
+	}()
+	return ctx, func() {
+		cancel()
+		<-ended
+	}
 }
 
 // listen opens a TCP port, or says which flag names another.
