@@ -19,6 +19,10 @@ import (
 	"rehome/bot"
 )
 
+// The connections that Socket Mode works over: when one is opened, how long it is
+// to be counted on, and what is known of why there is none. socket.go has what
+// comes over them.
+
 // How connections follow each other.
 const (
 	apart     = 2 * time.Minute  // between the openings of two connections, so that Slack does not end both at once
@@ -45,8 +49,8 @@ const (
 
 // SocketState says how Socket Mode stands. Want is 0 while RunSocket does not run.
 func (d *Doors) SocketState() SocketState {
-	d.doorway.mu.Lock()
-	defer d.doorway.mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return d.socket
 }
 
@@ -90,13 +94,13 @@ func (s *sockets) line(ctx context.Context, n int) error {
 		c, err := s.open(ctx, n)
 		var pause time.Duration
 		if err == nil {
-			err, pause = s.outlive(ctx, c, &failures)
+			pause, err = s.outlive(ctx, c, &failures)
 		} else {
 			failures++
 			pause = pauseAfter(failures)
 		}
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end
 		}
 		if err != nil {
 			f := failure(err, false)
@@ -113,25 +117,25 @@ func (s *sockets) line(ctx context.Context, n int) error {
 
 // outlive waits until a connection has to be replaced, and says after what pause:
 // none after one that lasted until Slack ended it, as it does every few hours.
-func (s *sockets) outlive(ctx context.Context, c *connection, failures *int) (why error, pause time.Duration) {
-	began := time.Now()
-	if !c.lasts(ctx, steady) && ctx.Err() == nil {
-		*failures++
-		return slack.SlackErrorResponse{Err: orElse(c.why, codeBroken)}, pauseAfter(*failures)
+func (s *sockets) outlive(ctx context.Context, c *connection, failures *int) (pause time.Duration, why error) {
+	lasted := c.lasts(ctx, steady)
+	if lasted {
+		s.settled()
+		*failures = 0
+		c.lasts(ctx, forEver)
 	}
-	s.settled()
-	c.lasts(ctx, forEver)
-	*failures = 0
 	switch {
-	case ctx.Err() != nil || time.Since(began) < steady:
-		return nil, 0
+	case ctx.Err() != nil:
+		return 0, nil //nolint:nilerr // the end
+	case !lasted:
+		why = slack.SlackErrorResponse{Err: orElse(c.why, codeBroken)}
 	case c.why == codeLinkDisabled:
 		why = slack.SlackErrorResponse{Err: c.why}
 	case c.why != "":
-		return nil, 0
+		return 0, nil
 	}
 	*failures++
-	return why, pauseAfter(*failures)
+	return pauseAfter(*failures), why
 }
 
 // pauseAfter grows from a second to half a minute and is never the same, so that
@@ -290,8 +294,8 @@ func SocketFix(s SocketState) string {
 
 // note changes the state of the sockets and returns it as it was and is.
 func (d *Doors) note(change func(*SocketState)) (before, now SocketState) {
-	d.doorway.mu.Lock()
-	defer d.doorway.mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	before = d.socket
 	change(&d.socket)
 	return before, d.socket

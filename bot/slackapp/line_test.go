@@ -116,7 +116,7 @@ func TestTwoSocketsAreOpenedApart(t *testing.T) {
 		sockets := func(want int) {
 			t.Helper()
 			synctest.Wait()
-			if got := b.Workspace.Sockets(); got != want || b.doors.SocketState().Up != want {
+			if got := b.Sockets(); got != want || b.doors.SocketState().Up != want {
 				t.Errorf("%d sockets are open, and the bot knows of %d; want %d", got, b.doors.SocketState().Up, want)
 			}
 		}

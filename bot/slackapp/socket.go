@@ -155,7 +155,7 @@ func (s *sockets) deliver(ctx context.Context, d delivery) (after func()) {
 	p, err := d.decode()
 	if err != nil {
 		if s.doors.keepAside(ctx, "socket", d.Type, d.Payload) == nil && d.ID != "" {
-			s.acknowledge(d, answer{}, nil)
+			s.acknowledge(ctx, d, answer{}, nil)
 		}
 		return nil
 	}
@@ -163,7 +163,7 @@ func (s *sockets) deliver(ctx context.Context, d delivery) (after func()) {
 	if a.err != nil {
 		return nil // not acknowledged: Slack delivers it again
 	}
-	s.acknowledge(d, a, p)
+	s.acknowledge(ctx, d, a, p)
 	return func() { s.doors.finish(ctx, a) }
 }
 
@@ -187,14 +187,14 @@ type acknowledgement struct {
 // acknowledge sends an acknowledgement. When the connection broke meanwhile,
 // Slack delivers an event again, which then has no second effect; whoever typed
 // a command has their answer another way.
-func (s *sockets) acknowledge(d delivery, a answer, p payload) {
+func (s *sockets) acknowledge(ctx context.Context, d delivery, a answer, p payload) {
 	err := d.over.write(acknowledgement{d.ID, small(a.ack)})
 	if err == nil {
 		return
 	}
 	s.doors.Log.Warn("what was taken in could not be acknowledged; its connection is gone", "type", d.Type)
 	if typed, ok := p.(command); ok && a.ack != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), ackWithin)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackWithin)
 		defer cancel()
 		if err := s.doors.Chat.respondWith(ctx, typed.ResponseURL, a.ack); err != nil {
 			s.doors.Log.Warn("somebody could not be answered", "err", err)

@@ -290,7 +290,7 @@ func (c *checkup) checkStore(ctx context.Context) {
 		c.refuse(areaStore, err, "set REHOME_STORE")
 		return
 	}
-	if r, running := dialBeside(path); running {
+	if r, running := dialBeside(path); running { //nolint:contextcheck // it bounds itself
 		defer func() { _ = r.Close() }()
 		c.ok(areaStore, "a rehome is running with %s", path)
 		c.checkUndelivered(ctx, r)
