@@ -27,16 +27,16 @@ import (
 // again.
 func TestServeFinishesWhatIsUnderWay(t *testing.T) {
 	nothingLeft(t)
-	begun := make(chan struct{})
+	begun, goOn := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	w, api := slackSideWith(t, true, func(method string, _ int) (f sandbox.Fault) {
+	w, api := slackSideWith(t, true, func(method string, _ int) sandbox.Fault {
 		if method == "chat.postMessage" {
 			once.Do(func() {
-				f = sandbox.Fault{Kind: sandbox.Slow, Delay: 1500 * time.Millisecond}
 				close(begun)
+				<-goOn // Slack takes its time
 			})
 		}
-		return f
+		return sandbox.Fault{}
 	})
 	env := map[string]string{"SLACK_BOT_TOKEN": botToken, "SLACK_APP_TOKEN": appToken, "SLACK_API_URL": api, "REHOME_CHANNEL": triage,
 		"REHOME_INTAKE_TOKEN": "canary", "REHOME_STORE": "bolt:" + filepath.Join(shortDir(t), "s.db")}
@@ -67,6 +67,7 @@ func TestServeFinishesWhatIsUnderWay(t *testing.T) {
 	if code, said := get(t, url+"/healthz"); code != http.StatusOK {
 		t.Errorf("healthz: %d %s", code, said)
 	}
+	close(goOn)
 	r.cancel = func() {}
 	if code := r.stop(); code != done {
 		t.Errorf("it ends with %d: %s", code, r.err.String())
