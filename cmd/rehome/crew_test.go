@@ -38,6 +38,8 @@ func TestServeFinishesWhatIsUnderWay(t *testing.T) {
 		}
 		return sandbox.Fault{}
 	})
+	release := sync.OnceFunc(func() { close(goOn) })
+	t.Cleanup(release)
 	env := map[string]string{"SLACK_BOT_TOKEN": botToken, "SLACK_APP_TOKEN": appToken, "SLACK_API_URL": api, "REHOME_CHANNEL": triage,
 		"REHOME_INTAKE_TOKEN": "canary", "REHOME_STORE": "bolt:" + filepath.Join(shortDir(t), "s.db")}
 	r, url := serveUp(t, env)
@@ -67,7 +69,7 @@ func TestServeFinishesWhatIsUnderWay(t *testing.T) {
 	if code, said := get(t, url+"/healthz"); code != http.StatusOK {
 		t.Errorf("healthz: %d %s", code, said)
 	}
-	close(goOn)
+	release()
 	r.cancel = func() {}
 	if code := r.stop(); code != done {
 		t.Errorf("it ends with %d: %s", code, r.err.String())
