@@ -112,9 +112,7 @@ func (a *assembly) look(ctx context.Context) []component {
 		all = append(all, a.socketState())
 	}
 	if slack.ok() {
-		for _, c := range a.channels() {
-			all = append(all, a.channelState(c)) //nolint:contextcheck // as above
-		}
+		all = append(all, a.channelStates()...) //nolint:contextcheck // as above
 	}
 	a.changes.say(a.log, all)
 	return all
@@ -195,6 +193,19 @@ func (p *parts) channels() []namedChannel {
 	return all
 }
 
+// channelStates asks about all channels at once: one that Slack is slow about
+// does not hold up the others.
+func (a *assembly) channelStates() []component {
+	named := a.channels()
+	all := make([]component, len(named))
+	var wg sync.WaitGroup
+	for i, c := range named {
+		wg.Go(func() { all[i] = a.channelState(c) })
+	}
+	wg.Wait()
+	return all
+}
+
 // channelState is whether a channel is there and we are in it.
 func (a *assembly) channelState(named namedChannel) component {
 	c := component{Name: "channel " + named.id, State: stateOK, What: named.as, needed: named.as == "triage"}
@@ -225,7 +236,7 @@ type asked[T any] struct {
 const (
 	reachedFor   = 10 * time.Second
 	unreachedFor = time.Second
-	roomFor      = time.Minute // how long a channel is taken to be as it was
+	roomFor      = 2 * time.Minute // how long a channel is taken to be as it was
 )
 
 // ask asks Slack, or repeats what it has just answered. Whoever asks first may
