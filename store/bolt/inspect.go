@@ -34,7 +34,7 @@ func Inspect(path string) (i Inspected, err error) {
 		return i, err
 	}
 	if err != nil || stat.Size() == 0 || stat.IsDir() {
-		return i, present(path, sentinel)
+		return i, present(path, sentinel, false)
 	}
 	defer func() {
 		if r := recover(); r != nil {
