@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -28,9 +29,10 @@ var _ Store = (*Mem)(nil)
 
 // memory is all that a Mem remembers.
 type memory struct {
-	conversations   [][]byte // JSON, so that nobody shares memory with what is kept; RH-n at n-1
+	conversations   [][]byte // JSON, so that nobody shares memory with what is kept; RH-n at n-1, nil when forgotten
 	apps            []string // app id that a conversation's facts name; RH-n's at n-1
 	journal         []Entry
+	cut             int        // how many entries have left the journal
 	deliveries      []Delivery // waiting and abandoned, oldest first
 	lastDelivery    uint64
 	seen            map[string]string // event key → conversation id
@@ -120,17 +122,126 @@ func (m *Mem) ApplyAll(ctx context.Context, b Batch) ([]Applied, error) {
 		return nil, err
 	}
 	for _, q := range b.Quarantine {
-		m.lastQuarantined++
-		q.ID, q.Body = m.lastQuarantined, bytes.Clone(q.Body)
-		m.quarantined = append(m.quarantined, q)
+		m.quarantine(q)
 	}
-	m.quarantined = slices.DeleteFunc(m.quarantined, func(q Quarantined) bool { return slices.Contains(b.Release, q.ID) })
+	m.release(b.Release)
 	return applied, nil
+}
+
+// quarantine keeps a record aside, or counts it.
+func (m *memory) quarantine(q Quarantined) {
+	i := slices.IndexFunc(m.quarantined, func(have Quarantined) bool {
+		return have.Source == q.Source && bytes.Equal(have.Body, q.Body)
+	})
+	if i >= 0 {
+		have := &m.quarantined[i]
+		have.Last, have.Why = q.At, q.Why
+		have.Count++
+		return
+	}
+	m.lastQuarantined++
+	q.ID, q.Last, q.Count, q.Body = m.lastQuarantined, q.At, 1, bytes.Clone(q.Body)
+	m.quarantined = append(m.quarantined, q)
+}
+
+// release takes records out from among those kept aside and returns them.
+func (m *memory) release(ids []uint64) (out []Quarantined) {
+	m.quarantined = slices.DeleteFunc(slices.Clone(m.quarantined), func(q Quarantined) bool {
+		was := slices.Contains(ids, q.ID)
+		if was {
+			out = append(out, q)
+		}
+		return was
+	})
+	return out
+}
+
+// Discard implements [Store].
+func (m *Mem) Discard(ctx context.Context, at time.Time, ids ...uint64) ([]Quarantined, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	gone := m.release(ids)
+	for _, q := range gone {
+		m.record(Entry{At: at, Text: SayDiscarded(q), Event: EventDiscard})
+	}
+	return gone, nil
+}
+
+// Forget implements [Store].
+func (m *Mem) Forget(ctx context.Context, then, at time.Time) (Forgotten, error) {
+	if err := m.enter(ctx); err != nil {
+		return Forgotten{}, err
+	}
+	defer m.mu.Unlock()
+	var f Forgotten
+	for i, kept := range m.conversations {
+		if kept == nil {
+			continue
+		}
+		c, err := m.get("RH-" + strconv.Itoa(i+1))
+		if err != nil {
+			return f, err
+		}
+		since, over := OverSince(c)
+		if over && since.Before(then) && !m.awaited(c.ID) {
+			m.forget(c, i)
+			m.record(Entry{At: at, Text: SayForgotten(c.ID, since), Event: EventForget})
+			f.Conversations++
+		}
+	}
+	for _, q := range slices.Clone(m.quarantined) {
+		if q.Last.Before(then) {
+			m.release([]uint64{q.ID})
+			m.record(Entry{At: at, Text: SayExpired(q), Event: EventForget})
+			f.Quarantined++
+		}
+	}
+	for len(m.journal) > 0 && m.journal[0].At.Before(then) && !m.keeps(m.journal[0].Conversation) {
+		m.journal = m.journal[1:]
+		m.cut++
+		f.Entries++
+	}
+	return f, nil
+}
+
+// awaited reports whether something waits to be said of a conversation.
+func (m *memory) awaited(id string) bool {
+	return slices.ContainsFunc(m.deliveries, func(d Delivery) bool { return d.Conversation == id && !d.Abandoned })
+}
+
+// keeps reports whether a conversation is there.
+func (m *memory) keeps(id string) bool {
+	n := number(id)
+	return n > 0 && n <= len(m.conversations) && m.conversations[n-1] != nil
+}
+
+// forget forgets the conversation at place i. Events and findings that name it
+// are known by its being gone.
+func (m *memory) forget(c conversation.Conversation, i int) {
+	m.conversations[i], m.apps[i] = nil, ""
+	for at := range roots(c) {
+		if m.threads[at] == c.ID {
+			delete(m.threads, at)
+		}
+	}
+	m.deliveries = slices.DeleteFunc(m.deliveries, func(d Delivery) bool { return d.Conversation == c.ID })
+	maps.DeleteFunc(m.findings, func(_, id string) bool { return id == c.ID })
+}
+
+// record adds an entry to the journal.
+func (m *memory) record(e Entry) {
+	e.Seq = uint64(m.cut + len(m.journal) + 1) //nolint:gosec // counted from 0
+	m.journal = append(m.journal, e)
 }
 
 // apply applies one input, or nothing.
 func (m *memory) apply(in Input) (Applied, error) {
 	if known := m.seen[in.Event]; known != "" {
+		if !m.keeps(known) {
+			return Applied{Conversation: conversation.Conversation{ID: known}}, nil
+		}
 		c, err := m.get(known)
 		return Applied{Conversation: c}, err
 	}
@@ -268,7 +379,7 @@ func (m *memory) advance(old conversation.Conversation, step Step, at time.Time,
 	for _, e := range effects {
 		switch e := e.(type) {
 		case conversation.Record:
-			m.journal = append(m.journal, Entry{Seq: uint64(len(m.journal)) + 1, At: at, Conversation: next.ID, By: e.By.ID, Text: e.Text, Event: event})
+			m.record(Entry{At: at, Conversation: next.ID, By: e.By.ID, Text: e.Text, Event: event})
 		case conversation.Remember:
 			m.remember(e.Key, e.Value)
 		default:
@@ -412,11 +523,10 @@ func (m *Mem) Get(ctx context.Context, id string) (conversation.Conversation, er
 }
 
 func (m *memory) get(id string) (c conversation.Conversation, err error) {
-	n := number(id)
-	if n < 1 || n > len(m.conversations) {
+	if !m.keeps(id) {
 		return c, fmt.Errorf("%s: %w", id, ErrNotFound)
 	}
-	return c, json.Unmarshal(m.conversations[n-1], &c)
+	return c, json.Unmarshal(m.conversations[number(id)-1], &c)
 }
 
 // number returns n for RH-n, or 0.
@@ -467,6 +577,9 @@ func (m *Mem) List(ctx context.Context, yield func(conversation.Conversation) bo
 	m.mu.Unlock()
 	for n := 1; n <= count; n++ {
 		c, err := m.Get(ctx, "RH-"+strconv.Itoa(n))
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -483,8 +596,8 @@ func (m *Mem) Journal(ctx context.Context, id string) ([]Entry, error) {
 		return nil, err
 	}
 	defer m.mu.Unlock()
-	if _, err := m.get(id); err != nil {
-		return nil, err
+	if id != "" && !m.keeps(id) {
+		return nil, fmt.Errorf("%s: %w", id, ErrNotFound)
 	}
 	var of []Entry
 	for _, e := range m.journal {

@@ -63,6 +63,17 @@ type Store interface {
 
 	// Quarantined returns what was kept aside, oldest first.
 	Quarantined(ctx context.Context) ([]Quarantined, error)
+	// Discard lets go of records that were kept aside, for good and unread, and
+	// says so in the store's own journal. It returns those that were there.
+	Discard(ctx context.Context, at time.Time, ids ...uint64) ([]Quarantined, error)
+	// Forget forgets what is over since before then: conversations (OverSince) of
+	// which nothing waits to be said, with all that belongs to them, and records
+	// that were kept aside and last came before then. The store's own journal says
+	// so. Entries of forgotten conversations leave the journal when they are older
+	// than then and the oldest there. It works in small transactions, so that an
+	// error can leave a part forgotten. A number is never given out again; a
+	// finding that comes again opens a new conversation.
+	Forget(ctx context.Context, then, at time.Time) (Forgotten, error)
 
 	Get(ctx context.Context, id string) (conversation.Conversation, error) // ErrNotFound
 	// Find returns the id of the conversation that has a thread whose root is
@@ -75,7 +86,8 @@ type Store interface {
 	// oldest first and as it is when its turn comes, until yield returns false.
 	// No transaction is open meanwhile: yield may be slow and may call the store.
 	List(ctx context.Context, yield func(conversation.Conversation) bool) error
-	// Journal returns what happened in a conversation, oldest first.
+	// Journal returns what happened in a conversation, oldest first, and for ""
+	// what was done to the store itself: by Discard, Forget, or a restoration.
 	Journal(ctx context.Context, id string) ([]Entry, error)
 	// Outbox returns every delivery not yet settled, oldest first, and those
 	// that were abandoned when failed is true.
@@ -139,13 +151,61 @@ type Batch struct {
 	Release    []uint64      // ids of what was kept aside and is read now; unknown ones are left alone
 }
 
-// Quarantined is a record that could not be read and is kept until it can.
+// Quarantined is a record that could not be read and is kept until it can. The
+// same body from the same source is kept once and counted.
 type Quarantined struct {
 	ID     uint64    `json:"id"`
-	At     time.Time `json:"at"`
+	At     time.Time `json:"at"`     // when it first came
+	Last   time.Time `json:"last"`   // when it last came; given by the store
+	Count  int       `json:"count"`  // how often it came; given by the store
 	Source string    `json:"source"` // where it came from: "http", "import alerts.csv:12"
-	Why    string    `json:"why"`
-	Body   []byte    `json:"body"` // as it came, less any key material
+	Why    string    `json:"why"`    // as of the last time
+	Body   []byte    `json:"body"`   // as it came, less any key material
+}
+
+// Forgotten counts what Forget forgot.
+type Forgotten struct {
+	Conversations int
+	Quarantined   int
+	Entries       int // that left the journal
+}
+
+// Add adds what was forgotten besides.
+func (f *Forgotten) Add(more Forgotten) {
+	f.Conversations += more.Conversations
+	f.Quarantined += more.Quarantined
+	f.Entries += more.Entries
+}
+
+// OverSince returns when a conversation came to its end, and whether it did: it
+// is closed, or its last reply left nothing to do here.
+func OverSince(c conversation.Conversation) (time.Time, bool) {
+	return c.Updated, c.Status == conversation.Closed || c.Status == conversation.Ended
+}
+
+// What stands in the store's own journal as the event.
+const (
+	EventDiscard = "store/discard"
+	EventForget  = "store/forget"
+	EventRestore = "store/restore"
+)
+
+// SayDiscarded is what the store's own journal says of a record that was
+// discarded.
+func SayDiscarded(q Quarantined) string {
+	return fmt.Sprintf("quarantined record %d from %s was discarded, which came %d times: %s", q.ID, q.Source, q.Count, q.Why)
+}
+
+// SayExpired is what the store's own journal says of a record that was kept
+// aside and is forgotten.
+func SayExpired(q Quarantined) string {
+	return fmt.Sprintf("quarantined record %d from %s was forgotten, which last came on %s: %s", q.ID, q.Source, q.Last.UTC().Format(time.DateOnly), q.Why)
+}
+
+// SayForgotten is what the store's own journal says of a conversation that is
+// forgotten.
+func SayForgotten(id string, since time.Time) string {
+	return fmt.Sprintf("%s was forgotten, which was over since %s", id, since.UTC().Format(time.DateOnly))
 }
 
 // Check returns what every store refuses about a batch.
@@ -189,9 +249,9 @@ func (in Input) Check() error {
 
 // Applied is what Apply did.
 type Applied struct {
-	Fresh        bool // the event was not known, and a step was applied
-	Again        bool // the event was not known but the finding was: Input.Again was applied, or nothing when that is nil
-	Conversation conversation.Conversation
+	Fresh        bool                      // the event was not known, and a step was applied
+	Again        bool                      // the event was not known but the finding was: Input.Again was applied, or nothing when that is nil
+	Conversation conversation.Conversation // with only an ID when the event was known and the conversation is forgotten
 }
 
 // A Delivery is an effect waiting to be carried out. Deliveries of one line go
@@ -291,7 +351,7 @@ func AppOf(c conversation.Conversation) (string, error) {
 type Entry struct {
 	Seq          uint64    `json:"seq"`
 	At           time.Time `json:"at"`
-	Conversation string    `json:"conversation"`
+	Conversation string    `json:"conversation"` // "" in the store's own journal
 	By           string    `json:"by,omitempty"` // a person's id
 	Text         string    `json:"text"`
 	Event        string    `json:"event"` // key of the event it came from, or EventOf a delivery

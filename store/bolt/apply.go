@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -95,7 +96,7 @@ func (t *tx) applyAll(b store.Batch) ([]store.Applied, error) {
 		}
 	}
 	for _, id := range b.Release {
-		if err := t.delete(inQuarantined, number(id)); err != nil {
+		if _, _, err := t.release(id); err != nil {
 			return nil, err
 		}
 	}
@@ -109,6 +110,9 @@ func (t *tx) apply(in store.Input) (store.Applied, error) {
 	}
 	if n != 0 {
 		was, err := t.held(n)
+		if errors.Is(err, store.ErrNotFound) {
+			was.is.ID, err = idOf(n), nil
+		}
 		return store.Applied{Conversation: was.is}, err
 	}
 	n, was, again, err := t.target(in)
@@ -156,8 +160,9 @@ func (t *tx) target(in store.Input) (n uint64, was held, again bool, err error) 
 		}
 	}
 	if n != 0 {
-		was, err = t.held(n)
-		return n, was, true, err
+		if was, err = t.held(n); !errors.Is(err, store.ErrNotFound) {
+			return n, was, true, err
+		}
 	}
 	n = t.Bucket([]byte(inConversations)).Sequence() + 1
 	was.is.ID = idOf(n)
@@ -266,6 +271,9 @@ func (t *tx) advance(n uint64, was held, step store.Step, at time.Time, event st
 		id, err := t.next(inDeliveries)
 		if err != nil {
 			return next, err
+		}
+		if t.past.unknownTo(n, d) {
+			d.MaybeSent = t.past.since
 		}
 		if err := t.putDelivery(inDeliveries, id, d); err != nil {
 			return next, err
@@ -419,19 +427,6 @@ func (t *tx) remember(key, value string) error {
 	return t.put(inRemembered, []byte(key), []byte(value))
 }
 
-// quarantine keeps a record aside.
-func (t *tx) quarantine(q store.Quarantined) error {
-	text, err := t.encode(&quarantined{At: stampOf(q.At), Source: q.Source, Why: q.Why, Body: q.Body})
-	if err != nil {
-		return fmt.Errorf("a record from %s cannot be kept aside: %w", q.Source, err)
-	}
-	id, err := t.next(inQuarantined)
-	if err != nil {
-		return err
-	}
-	return t.put(inQuarantined, number(id), text)
-}
-
 // hashSize is the length of the hash that chains a journal entry to the one
 // before it.
 const hashSize = sha256.Size
@@ -470,6 +465,11 @@ func (t *tx) linkOf(seq uint64) ([]byte, error) {
 	body, err := get(t.Tx, inJournal, number(seq))
 	if err != nil {
 		return nil, err
+	}
+	if body == nil {
+		if cut, err := getCut(t.Tx); err != nil || cut.seq == seq {
+			return cut.hash, err
+		}
 	}
 	if len(body) < hashSize {
 		return nil, damaged(inJournal, number(seq), "it is missing or cut short")

@@ -1,7 +1,7 @@
 // Package bolt keeps a store in one bbolt file. It is the only package that
 // knows bbolt. What is where:
 //
-//	meta           schema, id                     → what file this is
+//	meta           schema, id, …                  → what file this is, where its journal begins, whether it is a backup
 //	conversations  number of RH-n                 → the conversation, number of its newest journal entry
 //	findings       finding                        → number of the conversation it opened
 //	threads        channel, ts of a root          → number of the conversation shown there
@@ -11,6 +11,7 @@
 //	deliveries     id, growing                    → a delivery that waits
 //	abandoned      id                             → a delivery that was given up
 //	quarantined    id, growing                    → a record that could not be read
+//	quarantined-as digest of source and body      → id of the record that is the same
 //	seen           event key                      → number of the conversation it went to
 //	seen-by-age    age, number                    → event key
 //
@@ -28,9 +29,11 @@
 package bolt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"sync"
@@ -56,9 +59,10 @@ const (
 	inApps          = "apps"
 	inRemembered    = "remembered"
 	inQuarantined   = "quarantined"
+	inQuarantinedAs = "quarantined-as"
 )
 
-var buckets = slices.Concat(bucketsOf[1], bucketsOf[2])
+var buckets = slices.Concat(bucketsOf[1], bucketsOf[2], bucketsOf[3])
 
 // Errors of [Open], and of reading; they come wrapped in a sentence that names
 // the file or record and says what to do.
@@ -67,6 +71,8 @@ var (
 	ErrDamaged = errors.New("the store is damaged")
 	ErrForeign = errors.New("not the store that was here")
 	ErrNewer   = errors.New("written by a newer rehome; use that version or newer")
+	ErrBackup  = errors.New("a backup and no store")
+	ErrExists  = errors.New("there already")
 )
 
 // Options say how a file is opened. The zero value is right for a bot.
@@ -90,9 +96,12 @@ type Options struct {
 	// time that the store is open; 0 means 48 h, and less than 24 h is refused:
 	// Slack and Event Grid retry for up to a day.
 	SeenFor time.Duration
+	// Log hears what was done to a file when it was opened; nil for nobody.
+	Log *slog.Logger
 
 	openFile func(string, int, os.FileMode) (*os.File, error) // os.OpenFile, but for tests
 	unsynced bool                                             // nothing waits for the disk; for a test that must see what comes of it
+	readOnly bool                                             // nothing is changed, and others may read too
 }
 
 const (
@@ -119,6 +128,9 @@ func (o *Options) complete() error {
 	if o.SeenFor == 0 {
 		o.SeenFor = defaultSeenFor
 	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	if o.openFile == nil {
 		o.openFile = os.OpenFile
 	}
@@ -140,6 +152,7 @@ type Store struct {
 	ages    ages
 	limit   int64 // bytes the file may use; 0 for no limit
 	spare   int64 // bytes of them that are kept for what is under way
+	past    past
 
 	writes  chan *write
 	closing chan struct{} // closed when Close is called
@@ -168,7 +181,7 @@ func Open(path string, o Options) (*Store, error) {
 		writes: make(chan *write), closing: make(chan struct{}), closed: make(chan struct{}), broken: make(chan struct{}),
 	}
 	if s.ages, err = s.readAges(); err == nil {
-		err = s.readLines()
+		err = cmp.Or(s.readLines(), s.readPast())
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())

@@ -2,6 +2,7 @@ package bolt_test
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +54,13 @@ func TestBoltDoesWhatMemDoes(t *testing.T) {
 			if was != nil {
 				if err := was.Close(); err != nil {
 					t.Fatal(err)
+				}
+				for _, p := range examined(t, path).Problems {
+					// Two conversations that claim one root, and the later lets it go:
+					// only here.
+					if !strings.Contains(p.What, "one of its threads") {
+						t.Fatalf("%+v", p)
+					}
 				}
 			}
 			s := openAt(t, path)

@@ -157,7 +157,7 @@ func (s *Store) commit(group []*write) (culprit int, err error) {
 	if err != nil {
 		return -1, err
 	}
-	t := &tx{Tx: inner, room: s.roomFor(inner), age: s.ages.now()}
+	t := &tx{Tx: inner, room: s.roomFor(inner), age: s.ages.now(), past: s.past}
 	// A transaction that bbolt gave up on itself has no database any more.
 	defer func() {
 		if t.Tx != nil && t.DB() != nil {
@@ -195,7 +195,7 @@ func (s *Store) commit(group []*write) (culprit int, err error) {
 
 // damagedFile is the error about a file that bbolt cannot read.
 func damagedFile(path string, why any) error {
-	return fmt.Errorf("%s: %w (%v); restore from a backup", path, ErrDamaged, why)
+	return &damagedAs{path, fmt.Sprint(why)}
 }
 
 // tx is a write transaction.
@@ -203,6 +203,7 @@ type tx struct {
 	*bbolt.Tx
 	room    func() error // store.ErrFull while nothing new is to be taken in
 	age     age          // of the store, now
+	past    past         // that the store does not know of
 	touched bool         // by the write that is running
 	changes []change     // to deliveries that wait
 	link    []byte       // hash of the journal's last entry, once it is needed

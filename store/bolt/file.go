@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -27,10 +28,11 @@ import (
 //	none     there     ErrForeign: lost or moved
 //	empty    any       ErrDamaged or ErrForeign
 //	another  there     ErrForeign
+//	backup   any       ErrBackup: Restore makes a store of it
 
 // schema is the version of the layout. A file with a greater one is refused,
 // one with a smaller one is brought up to date when it is opened (migrate.go).
-const schema = 2
+const schema = 3
 
 var (
 	keySchema = []byte("schema")
@@ -58,7 +60,7 @@ func openFile(path string, o Options) (*bbolt.DB, error) {
 		err = settleSentinel(path, sentinel, id)
 	}
 	if err == nil {
-		err = migrate(db, path, has)
+		err = migrate(db, path, has, o.Log)
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -152,6 +154,7 @@ func openBolt(path string, o Options) (db *bbolt.DB, err error) {
 		InitialMmapSize: o.MapSize,
 		MaxSize:         o.MaxSize,
 		NoSync:          o.unsynced,
+		ReadOnly:        o.readOnly,
 		OpenFile: func(path string, flag int, mode os.FileMode) (_ *os.File, err error) {
 			file, err = o.openFile(path, flag, mode)
 			return file, err
@@ -159,12 +162,45 @@ func openBolt(path string, o Options) (db *bbolt.DB, err error) {
 	})
 	var system syscall.Errno
 	switch {
-	case err == nil, errors.As(err, &system):
-		return db, err
+	case err == nil:
+		// Another process may have put a file of its own there while this one
+		// waited for the lock (Compact); what is written to the old one is lost.
+		still, err := stillAt(path, file)
+		if still && err == nil {
+			return db, nil
+		}
+		if err := errors.Join(err, db.Close()); err != nil {
+			return nil, err
+		}
+		return openBolt(path, o)
+	case errors.As(err, &system):
+		return nil, err
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("another rehome (is \"rehome serve\" running?) holds %s; stop it or choose another file with REHOME_STORE: %w", path, ErrLocked)
 	}
 	return nil, damagedFile(path, err)
+}
+
+// stillAt reports whether an open file is the one at path.
+func stillAt(path string, file *os.File) (bool, error) {
+	open, err := file.Stat()
+	if err != nil {
+		return false, err
+	}
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(open, there), err
+}
+
+// guarded runs what reads a file that may be damaged: bbolt panics then, or
+// reads where nothing is mapped.
+func guarded(path string, read func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = damagedFile(path, r)
+		}
+	}()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	return read()
 }
 
 // wholeBelow is the size in bytes up to which every page is walked at start.
@@ -173,19 +209,13 @@ const wholeBelow = 64 << 20
 // check sees that the file is a whole store of a version we know, and returns
 // its id and which version it has.
 func check(db *bbolt.DB, path string) (id []byte, has uint64, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = damagedFile(path, r)
-		}
-	}()
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	stat, err := os.Stat(path)
 	if err != nil {
 		return nil, 0, err
 	}
-	err = db.View(func(t *bbolt.Tx) error {
-		if t.Size() > stat.Size() {
-			return damagedFile(path, fmt.Sprintf("it has %d of %d bytes", stat.Size(), t.Size()))
+	view := func(t *bbolt.Tx) error {
+		if err := uncut(t, path, stat.Size()); err != nil {
+			return err
 		}
 		if stat.Size() <= wholeBelow {
 			if err := checkTree(t, path); err != nil {
@@ -195,12 +225,24 @@ func check(db *bbolt.DB, path string) (id []byte, has uint64, err error) {
 		if id, has, err = identify(t, path); err != nil {
 			return err
 		}
+		if of, err := backupOf(t); err != nil || !of.IsZero() {
+			return cmp.Or(err, fmt.Errorf("%s is a backup of %s: %w; move it elsewhere and make a store of it with: rehome restore", path, inUTC(of), ErrBackup))
+		}
 		if stat.Size() > wholeBelow {
 			return nil
 		}
 		return walk(t)
-	})
+	}
+	err = guarded(path, func() error { return db.View(view) })
 	return id, has, err
+}
+
+// uncut refuses a file that is shorter than it says.
+func uncut(t *bbolt.Tx, path string, size int64) error {
+	if t.Size() > size {
+		return damagedFile(path, fmt.Sprintf("it has %d of %d bytes", size, t.Size()))
+	}
+	return nil
 }
 
 func identify(t *bbolt.Tx, path string) (id []byte, has uint64, err error) {
@@ -244,16 +286,20 @@ func settleSentinel(path string, sentinel, id []byte) error {
 	if bytes.Equal(sentinel, id) {
 		return nil
 	}
-	at := sentinelOf(path)
 	if len(sentinel) > 0 {
-		return fmt.Errorf("%s is another store than the one %s names: %w; put the right file back, or remove %[2]s to go on with this one", path, at, ErrForeign)
+		return fmt.Errorf("%s is another store than the one %s names: %w; put the right file back, or remove %[2]s to go on with this one", path, sentinelOf(path), ErrForeign)
 	}
+	return writeSentinel(path, id)
+}
+
+func writeSentinel(path string, id []byte) error {
+	at := sentinelOf(path)
 	made, err := os.CreateTemp(filepath.Dir(at), filepath.Base(at)+".new-*")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(made.Name()) }()
-	_, err = made.Write(append(id, '\n'))
+	_, err = made.Write(append(bytes.Clone(id), '\n'))
 	if err := errors.Join(err, made.Sync(), made.Close()); err != nil {
 		return err
 	}

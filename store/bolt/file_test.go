@@ -364,11 +364,11 @@ func readAll(t *testing.T, path string) error {
 
 func TestANewerSchemaIsRefused(t *testing.T) {
 	path, _ := filled(t)
-	if err := bolt.SetSchema(path, 3); err != nil {
+	if err := bolt.SetSchema(path, 4); err != nil {
 		t.Fatal(err)
 	}
 	_, err := bolt.Open(path, forTests)
-	if !errors.Is(err, bolt.ErrNewer) || !strings.Contains(err.Error(), "schema 3") || !strings.Contains(err.Error(), path) {
+	if !errors.Is(err, bolt.ErrNewer) || !strings.Contains(err.Error(), "schema 4") || !strings.Contains(err.Error(), path) {
 		t.Errorf("Open = %v, want ErrNewer naming the file and the schema", err)
 	}
 }

@@ -4,10 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
-	"path/filepath"
-	"runtime/debug"
 	"strconv"
+	"time"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
@@ -17,33 +17,50 @@ import (
 )
 
 // Files that an older rehome wrote are brought up to date when they are opened,
-// one version after the other and all in one transaction. What was there is
-// kept beside it as FILE.schema-N: an older rehome refuses the new file.
+// one version after the other and all in one transaction. Before, a backup of
+// what was there is written beside it as FILE.schema-N, and checked: an older
+// rehome refuses the new file.
 
 // bucketsOf are the buckets that each version of the layout brought.
 var bucketsOf = map[uint64][]string{
 	1: {inMeta, inConversations, inFindings, inThreads, inJournal, inDeliveries, inAbandoned, inSeen, inSeenByAge},
 	2: {inApps, inRemembered, inQuarantined},
+	3: {inQuarantinedAs}, // and what only meta has: where the journal begins, the store's own entries
 }
 
 // fills are what a version needs besides its buckets.
-var fills = map[uint64]func(*tx) error{2: fillApps}
+var fills = map[uint64]func(*tx) error{2: fillApps, 3: fillQuarantinedAs}
 
 // migrate brings a file of version has up to date.
-func migrate(db *bbolt.DB, path string, has uint64) (err error) {
+func migrate(db *bbolt.DB, path string, has uint64, log *slog.Logger) error {
 	if has == schema {
 		return nil
 	}
-	defer func() {
-		if r := recover(); r != nil {
-			err = damagedFile(path, r)
-		}
-	}()
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	if err := keep(db, path+".schema-"+strconv.FormatUint(has, 10)); err != nil {
-		return fmt.Errorf("%s is of an older rehome and no copy of it can be kept, so it was left as it is: %w", path, err)
+	kept := path + ".schema-" + strconv.FormatUint(has, 10)
+	if err := keepBefore(db, kept); err != nil {
+		return fmt.Errorf("%s is of an older rehome and no backup of it can be kept, so it was left as it is: %w", path, err)
 	}
-	err = db.Update(func(inner *bbolt.Tx) error {
+	err := guarded(path, func() error { return bringUpToDate(db, has) })
+	if errors.Is(err, bolterrors.ErrMaxSizeReached) {
+		err = store.ErrFull
+	}
+	if err != nil {
+		return fmt.Errorf("%s cannot be brought from schema %d to %d: %w", path, has, schema, err)
+	}
+	log.Info("the store was brought up to date; a backup of what it was is kept", "store", path, "from", has, "to", schema, "backup", kept)
+	return nil
+}
+
+// keepBefore keeps a backup of what is to be changed. One that is there is of an
+// attempt before, or of what somebody went back to, and is replaced.
+func keepBefore(db *bbolt.DB, to string) error {
+	_, err := keep(to, time.Now(), os.Rename, func(f *os.File) error { return copyOf(db, f) })
+	return err
+}
+
+// bringUpToDate changes the file, in one transaction.
+func bringUpToDate(db *bbolt.DB, has uint64) error {
+	return db.Update(func(inner *bbolt.Tx) error {
 		t := &tx{Tx: inner}
 		for version := has + 1; version <= schema; version++ {
 			if err := t.bring(version); err != nil {
@@ -52,13 +69,6 @@ func migrate(db *bbolt.DB, path string, has uint64) (err error) {
 		}
 		return t.put(inMeta, keySchema, number(schema))
 	})
-	if errors.Is(err, bolterrors.ErrMaxSizeReached) {
-		err = store.ErrFull
-	}
-	if err != nil {
-		return fmt.Errorf("%s cannot be brought from schema %d to %d: %w", path, has, schema, err)
-	}
-	return nil
 }
 
 // bring makes what a version of the layout brought.
@@ -95,24 +105,4 @@ func fillApps(t *tx) error {
 		}
 	}
 	return nil
-}
-
-// keep copies the file to another, whole or not at all.
-func keep(db *bbolt.DB, to string) error {
-	made, err := os.CreateTemp(filepath.Dir(to), filepath.Base(to)+".new-*") // 0600
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(made.Name()) }()
-	err = db.View(func(t *bbolt.Tx) error {
-		_, err := t.WriteTo(made)
-		return err
-	})
-	if err := errors.Join(err, made.Sync(), made.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(made.Name(), to); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(to))
 }

@@ -3,7 +3,10 @@ package bolt_test
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,7 +26,13 @@ import (
 // third is done.
 func olderFile(t *testing.T) (path string, whole []byte) {
 	t.Helper()
-	packed, err := os.Open(filepath.Join("testdata", "schema-1.db.gz"))
+	return fileOf(t, 1)
+}
+
+// fileOf puts a file there as the rehome of a schema wrote it.
+func fileOf(t *testing.T, schema int) (path string, whole []byte) {
+	t.Helper()
+	packed, err := os.Open(filepath.Join("testdata", fmt.Sprintf("schema-%d.db.gz", schema)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +94,11 @@ func TestAnOlderFileIsBroughtUpToDateAndACopyKept(t *testing.T) {
 	if err != nil || len(left) != 3 {
 		t.Errorf("there are %v, %v; want the store, its sentinel and the copy", left, err)
 	}
-	if err := os.Rename(copied, path); err != nil { // as somebody goes back to it
+	// Whoever goes back to it restores it: it is a backup as any other.
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bolt.Restore(copied, path, noon); err != nil {
 		t.Fatal(err)
 	}
 	again := openAt(t, path)
@@ -128,11 +141,57 @@ func TestAnOlderFileThatIsDamagedIsNotBroughtUpToDate(t *testing.T) {
 	}
 	for range 2 {
 		_, err := bolt.Open(path, forTests)
-		if err == nil || !strings.Contains(err.Error(), "in conversations") || !strings.Contains(err.Error(), "from schema 1 to 2") {
+		if err == nil || !errors.Is(err, bolt.ErrDamaged) || !strings.Contains(err.Error(), "conversation RH-1") || !strings.Contains(err.Error(), "left as it is") {
 			t.Fatalf("Open = %v, want the record that is damaged", err)
 		}
 	}
-	if got, err := os.ReadFile(path + ".schema-1"); err != nil || !bytes.Contains(got, []byte("askinG")) {
-		t.Errorf("the copy is not what was there, %v", err)
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, broken) {
+		t.Errorf("the file is not what was there, %v", err)
+	}
+	if left, err := filepath.Glob(path + "*"); err != nil || len(left) != 2 {
+		t.Errorf("there are %v, %v; want the store and its sentinel: a backup of a damaged store is none", left, err)
+	}
+}
+
+func TestWhatIsKeptBeforeAFileIsBroughtUpToDateIsCheckedAndSaid(t *testing.T) {
+	for schema := 1; schema < 3; schema++ {
+		path, _ := fileOf(t, schema)
+		var log bytes.Buffer
+		o := forTests
+		o.Log = slog.New(slog.NewTextHandler(&log, nil))
+		for range 2 { // said once
+			s, err := bolt.Open(path, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		kept := fmt.Sprintf("%s.schema-%d", path, schema)
+		if said := log.String(); strings.Count(said, "\n") != 1 || !strings.Contains(said, "backup="+kept) || !strings.Contains(said, fmt.Sprintf("from=%d to=3", schema)) {
+			t.Errorf("the log says %q, want one line with the backup", said)
+		}
+		for _, file := range []string{path, kept} {
+			if found, err := bolt.Examine(file); err != nil || len(found.Problems) > 0 {
+				t.Errorf("%s: %v, %v; want nothing wrong", file, found.Problems, err)
+			}
+		}
+	}
+}
+
+func TestRecordsOfQuarantineThatAreTheSameBecomeOne(t *testing.T) {
+	path, _ := fileOf(t, 2)
+	s := openAt(t, path)
+	all, err := s.Quarantined(t.Context())
+	if err != nil || len(all) != 2 {
+		t.Fatalf("kept aside: %+v, %v; want two", all, err)
+	}
+	noon := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	if one := all[0]; one.ID != 1 || one.Count != 3 || !one.At.Equal(noon) || !one.Last.Equal(noon.Add(3*time.Hour)) || one.Why != "no title 3" {
+		t.Errorf("what came three times is %+v", one)
+	}
+	if other := all[1]; other.ID != 2 || other.Count != 1 || !other.Last.Equal(noon.Add(time.Hour)) {
+		t.Errorf("what came once is %+v", other)
 	}
 }

@@ -8,111 +8,167 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// The tree of pages. bbolt follows it without looking where it has been: a page
-// that an earlier write left where a later one was lost can lead back to one
-// above it, and then bbolt's readers, and its own check, go round until the
-// memory is used up. So the tree is walked once here before bbolt does.
+// Whether the pages of a file form a tree, found out by reading the file and not
+// through bbolt: what is damaged can send bbolt's cursors and its own check in
+// circles, or through four billion pages that are not there, and neither can be
+// stopped.
 //
-//	page    id 8 │ flags 2 │ elements 2 │ pages after the first 4 │ elements …
-//	branch  key's place 4 │ its size 4 │ page 8
-//	leaf    flags 4 │ key's place 4, from the element │ its size 4 │ value's 4
-//	value   of a bucket: page 8, 0 when the bucket is in the value │ sequence 8
+//	page     id 8 │ flags 2 │ count 2 │ overflow 4 │ elements
+//	meta     magic 4 │ version 4 │ page size 4 │ flags 4 │ root 16 │ free list 8 │ pages 8 │ transaction 8 │ sum 8
+//	free     page 8; with a count of 65535, the real one comes first
+//	branch   pos 4 │ key size 4 │ child 8
+//	leaf     flags 4 │ pos 4 │ key size 4 │ value size 4
+//	bucket   root 8 │ sequence 8 │ …, as a leaf's value
 //
-// Numbers are in the machine's own order.
+// Numbers are in the machine's own order; pos counts from its element on.
 const (
 	pageHeader  = 16
-	pageElement = 16
-	branchPage  = 0x01
-	leafPage    = 0x02
-	bucketFlag  = 0x01 // of a leaf's element
+	elementSize = 16
+
+	isBranch   = 0x01 // flag of a page
+	isLeaf     = 0x02
+	isFreeList = 0x10
+	isBucket   = 0x01 // flag of a leaf's element
+
+	manyFree = 0xffff // count of a list of free pages that says elsewhere how many
 )
 
-// tree is a walk over the pages of a file.
-type tree struct {
+// pages walks over the pages of a file.
+type pages struct {
 	file *os.File
-	size int64  // of a page
-	seen []bool // by page
+	size uint64 // of a page
+	end  uint64 // the first page that is not there
+	seen map[uint64]bool
 }
 
-// checkTree sees that every page is reached once at most, from the root down.
+// checkTree returns what is wrong with the pages that a transaction reads.
 func checkTree(t *bbolt.Tx, path string) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = file.Close() }()
-	size := int64(t.DB().Info().PageSize)
-	w := tree{file: file, size: size, seen: make([]bool, t.Size()/size)}
-	if err := w.visit(uint64(t.Cursor().Bucket().RootPage())); err != nil {
+	size := uint64(t.DB().Info().PageSize) //nolint:gosec // a few KiB
+	p := pages{file: file, size: size, end: uint64(t.Size()) / size, seen: map[uint64]bool{}}
+	err = p.walk(uint64(t.Cursor().Bucket().Root()))
+	if err == nil {
+		err = p.freeList(uint64(t.ID())) //nolint:gosec // counted from 0
+	}
+	if err != nil {
 		return damagedFile(path, err)
 	}
 	return nil
 }
 
-// visit walks a page and all below it. It goes no deeper than there are pages.
-func (w *tree) visit(id uint64) error {
-	page, err := w.read(id)
+// freeList reads the list of free pages that a transaction left.
+func (p *pages) freeList(transaction uint64) error {
+	meta := make([]byte, pageHeader+64)
+	for at := range int64(2) {
+		if _, err := p.file.ReadAt(meta, at*int64(p.size)); err != nil { //nolint:gosec // a few KiB
+			return err
+		}
+		if binary.NativeEndian.Uint64(meta[pageHeader+48:]) != transaction {
+			continue
+		}
+		id := binary.NativeEndian.Uint64(meta[pageHeader+32:])
+		page, flags, count, err := p.read(id, 8)
+		if err != nil {
+			return err
+		}
+		if flags != isFreeList {
+			return fmt.Errorf("page %d is not the list of free pages", id)
+		}
+		if count != manyFree {
+			return nil
+		}
+		if n := binary.NativeEndian.Uint64(page[pageHeader:]); n > uint64(len(page)-pageHeader)/8-1 {
+			return fmt.Errorf("page %d lists %d free pages, for which it has no room", id, n)
+		}
+		return nil
+	}
+	return fmt.Errorf("no meta page is of transaction %d", transaction)
+}
+
+// walk follows a page and all below it.
+func (p *pages) walk(id uint64) error {
+	page, flags, count, err := p.read(id, elementSize)
 	if err != nil {
 		return err
 	}
-	flags, count := binary.NativeEndian.Uint16(page[8:]), int(binary.NativeEndian.Uint16(page[10:]))
-	if flags != branchPage && flags != leafPage || pageHeader+count*pageElement > len(page) {
-		return fmt.Errorf("page %d is no part of the tree", id)
-	}
 	for i := range count {
-		below, err := child(page, flags, pageHeader+i*pageElement)
-		if err != nil {
-			return fmt.Errorf("page %d: %w", id, err)
+		at := pageHeader + i*elementSize
+		element := page[at : at+elementSize]
+		var below uint64
+		switch flags {
+		case isBranch:
+			if _, err := part(page, at, element[0:], element[4:], 0); err != nil {
+				return fmt.Errorf("page %d: %w", id, err)
+			}
+			below = binary.NativeEndian.Uint64(element[8:])
+		case isLeaf:
+			value, err := part(page, at, element[4:], element[8:], binary.NativeEndian.Uint32(element[12:]))
+			if err != nil {
+				return fmt.Errorf("page %d: %w", id, err)
+			}
+			if binary.NativeEndian.Uint32(element)&isBucket == 0 {
+				continue
+			}
+			if len(value) < 2*8 {
+				return fmt.Errorf("page %d has a bucket that is cut short", id)
+			}
+			if below = binary.NativeEndian.Uint64(value); below == 0 {
+				continue // a small one, which is in the value
+			}
+		default:
+			return fmt.Errorf("page %d is neither branch nor leaf", id)
 		}
-		if below == 0 {
-			continue
-		}
-		if err := w.visit(below); err != nil {
+		if err := p.walk(below); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// child returns the page that an element of a page leads to, or 0.
-func child(page []byte, flags uint16, at int) (uint64, error) {
-	element := page[at:]
-	if flags == branchPage {
-		return binary.NativeEndian.Uint64(element[8:]), nil
+// read reads a page of elements of a size with what it overflows into, which
+// nothing else may use.
+func (p *pages) read(id uint64, element int) (page []byte, flags, count int, err error) {
+	if id < 2 || id >= p.end {
+		return nil, 0, 0, fmt.Errorf("page %d is named, and there are %d", id, p.end)
 	}
-	word := func(i int) uint64 { return uint64(binary.NativeEndian.Uint32(element[4*i:])) }
-	if word(0)&bucketFlag == 0 {
-		return 0, nil
+	header := make([]byte, pageHeader)
+	if _, err := p.file.ReadAt(header, int64(id*p.size)); err != nil { //nolint:gosec // less than the file's size
+		return nil, 0, 0, fmt.Errorf("page %d: %w", id, err)
 	}
-	value := uint64(at) + word(1) + word(2)
-	if value+8 > uint64(len(page)) {
-		return 0, fmt.Errorf("element at %d leads out of it", at)
+	if is := binary.NativeEndian.Uint64(header); is != id {
+		return nil, 0, 0, fmt.Errorf("page %d calls itself %d", id, is)
 	}
-	return binary.NativeEndian.Uint64(page[value:]), nil
+	more := uint64(binary.NativeEndian.Uint32(header[12:]))
+	if id+more >= p.end {
+		return nil, 0, 0, fmt.Errorf("page %d goes on for %d pages, and there are %d", id, more, p.end)
+	}
+	for n := id; n <= id+more; n++ {
+		if p.seen[n] {
+			return nil, 0, 0, fmt.Errorf("page %d is used twice", n)
+		}
+		p.seen[n] = true
+	}
+	page = make([]byte, (1+more)*p.size)
+	if _, err := p.file.ReadAt(page, int64(id*p.size)); err != nil { //nolint:gosec // less than the file's size
+		return nil, 0, 0, fmt.Errorf("page %d: %w", id, err)
+	}
+	flags, count = int(binary.NativeEndian.Uint16(header[8:])), int(binary.NativeEndian.Uint16(header[10:]))
+	if pageHeader+count*element > len(page) && (flags != isFreeList || count != manyFree) {
+		return nil, 0, 0, fmt.Errorf("page %d has %d elements, for which it has no room", id, count)
+	}
+	return page, flags, count, nil
 }
 
-// read returns a page, with those that belong to it, the first time it is asked
-// for.
-func (w *tree) read(id uint64) ([]byte, error) {
-	pages := uint64(1)
-	for {
-		if id < 2 || id+pages > uint64(len(w.seen)) || id+pages < id {
-			return nil, fmt.Errorf("page %d is named and is not there", id)
-		}
-		page := make([]byte, int64(pages)*w.size)
-		if _, err := w.file.ReadAt(page, int64(id)*w.size); err != nil {
-			return nil, err
-		}
-		if more := uint64(binary.NativeEndian.Uint32(page[12:])); more+1 > pages {
-			pages = more + 1
-			continue
-		}
-		for i := range pages {
-			if w.seen[id+i] {
-				return nil, fmt.Errorf("page %d is named twice", id+i)
-			}
-			w.seen[id+i] = true
-		}
-		return page, nil
+// part returns the value of the element at a place of a page, behind its key.
+func part(page []byte, at int, pos, keySize []byte, valueSize uint32) ([]byte, error) {
+	from := uint64(at) + uint64(binary.NativeEndian.Uint32(pos)) + uint64(binary.NativeEndian.Uint32(keySize)) //nolint:gosec // a place in a page
+	to := from + uint64(valueSize)
+	if to > uint64(len(page)) {
+		return nil, fmt.Errorf("an element ends at %d of %d bytes", to, len(page))
 	}
+	return page[from:to], nil
 }

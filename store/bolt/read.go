@@ -111,14 +111,11 @@ func (s *Store) About(ctx context.Context, appID string, most int) ([]string, er
 			key, record = c.Prev()
 		}
 		for ; bytes.HasPrefix(key, prefix) && key != nil && len(ids) < most; key, record = c.Prev() {
-			body, err := unseal(inApps, key, record)
+			n, err := readNumber(inApps, key, record)
 			if err != nil {
 				return err
 			}
-			if len(body) != 8 {
-				return damaged(inApps, key, "it is no number")
-			}
-			ids = append(ids, idOf(binary.BigEndian.Uint64(body)))
+			ids = append(ids, idOf(n))
 		}
 		return nil
 	})
@@ -185,17 +182,15 @@ func (s *Store) List(ctx context.Context, yield func(conversation.Conversation) 
 	if err != nil {
 		return err
 	}
-	for from := uint64(1); from <= last; from += chunk {
+	for from := uint64(1); from != 0 && from <= last; {
 		var some []held
-		err := s.view(ctx, func(t *bbolt.Tx) error {
-			for n := from; n <= min(last, from+chunk-1); n++ {
-				h, err := getHeld(t, n)
-				if err != nil {
-					return err
-				}
-				some = append(some, h)
+		from, err = s.chunkOf(ctx, inConversations, from, func(key, body []byte) error {
+			if binary.BigEndian.Uint64(key) > last {
+				return nil
 			}
-			return nil
+			h, err := readHeld(key, body)
+			some = append(some, h)
+			return err
 		})
 		if err != nil {
 			return err
@@ -209,15 +204,42 @@ func (s *Store) List(ctx context.Context, yield func(conversation.Conversation) 
 	return nil
 }
 
+// chunkOf calls yield with the first records of a bucket of numbers from a
+// number on, and returns the number to go on at, 0 when there is none.
+func (s *Store) chunkOf(ctx context.Context, bucket string, from uint64, yield func(key, body []byte) error) (next uint64, err error) {
+	err = s.view(ctx, func(t *bbolt.Tx) error {
+		c := t.Bucket([]byte(bucket)).Cursor()
+		key, record := c.Seek(number(from))
+		for read := 0; key != nil; key, record = c.Next() {
+			if read++; read > chunk {
+				next = binary.BigEndian.Uint64(key)
+				return nil
+			}
+			body, err := unseal(bucket, key, record)
+			if err != nil {
+				return err
+			}
+			if len(key) != 8 {
+				return damaged(bucket, key, "its key is no number")
+			}
+			if err := yield(key, body); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return next, err
+}
+
 // Journal implements [store.Store].
 func (s *Store) Journal(ctx context.Context, id string) ([]store.Entry, error) {
 	var entries []store.Entry
 	err := s.view(ctx, func(t *bbolt.Tx) error {
-		h, err := getHeld(t, numberOf(id))
+		newest, cut, err := newestOf(t, id)
 		if err != nil {
 			return err
 		}
-		for seq := h.newest; seq != 0; {
+		for seq := newest; seq > cut; {
 			key := number(seq)
 			body, err := get(t, inJournal, key)
 			if err != nil {
@@ -237,6 +259,20 @@ func (s *Store) Journal(ctx context.Context, id string) ([]store.Entry, error) {
 	})
 	slices.Reverse(entries)
 	return entries, err
+}
+
+// newestOf returns the number of a conversation's newest journal entry, or for
+// "" of the store's own, and that of the last entry that has left the journal.
+func newestOf(t *bbolt.Tx, id string) (newest, cut uint64, err error) {
+	if id != "" {
+		h, err := getHeld(t, numberOf(id))
+		return h.newest, 0, err
+	}
+	if newest, err = getNumber(t, inMeta, keyNewest); err != nil {
+		return 0, 0, err
+	}
+	c, err := getCut(t)
+	return newest, c.seq, err
 }
 
 // Outbox implements [store.Store].
@@ -322,16 +358,25 @@ func get(t *bbolt.Tx, bucket string, key []byte) ([]byte, error) {
 	return unseal(bucket, key, record)
 }
 
-// getNumber returns the number under key, or 0.
-func getNumber(t *bbolt.Tx, bucket string, key []byte) (uint64, error) {
-	body, err := get(t, bucket, key)
-	if err != nil || body == nil {
+// readNumber returns the number that a record holds.
+func readNumber(bucket string, key, record []byte) (uint64, error) {
+	body, err := unseal(bucket, key, record)
+	if err != nil {
 		return 0, err
 	}
 	if len(body) != 8 {
 		return 0, damaged(bucket, key, "it is no number")
 	}
 	return binary.BigEndian.Uint64(body), nil
+}
+
+// getNumber returns the number under key, or 0.
+func getNumber(t *bbolt.Tx, bucket string, key []byte) (uint64, error) {
+	record := t.Bucket([]byte(bucket)).Get(key)
+	if record == nil {
+		return 0, nil
+	}
+	return readNumber(bucket, key, record)
 }
 
 func getHeld(t *bbolt.Tx, n uint64) (held, error) {

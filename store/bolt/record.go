@@ -1,6 +1,8 @@
 package bolt
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -74,10 +76,32 @@ func checksum(bucket string, key, record []byte) uint32 {
 }
 
 // damaged is the error about a record that is not what was written. The key is
-// put into words at once: it is gone when the transaction ends.
+// copied: it is gone when the transaction ends.
 func damaged(bucket string, key []byte, what string) error {
-	return fmt.Errorf("record %x in %s: %w: %s; restore from a backup", key, bucket, ErrDamaged, what)
+	return &damage{bucket, bytes.Clone(key), what}
 }
+
+// damage is a record that is not what was written.
+type damage struct {
+	bucket string
+	key    []byte
+	what   string
+}
+
+func (d *damage) Error() string {
+	return fmt.Sprintf("record %x in %s: %v: %s; restore from a backup", d.key, d.bucket, ErrDamaged, d.what)
+}
+
+func (d *damage) Unwrap() error { return ErrDamaged }
+
+// damagedAs is a file that cannot be read.
+type damagedAs struct{ path, why string }
+
+func (d *damagedAs) Error() string {
+	return fmt.Sprintf("%s: %v (%s); restore from a backup", d.path, ErrDamaged, d.why)
+}
+
+func (d *damagedAs) Unwrap() error { return ErrDamaged }
 
 // number is a uint64 as a key or body, in an order that bbolt keeps.
 func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
@@ -263,7 +287,7 @@ func effect[E conversation.Effect](read any) (conversation.Effect, error) {
 // entry is a journal entry as it is kept, under its number: the hash that chains
 // it to the one before, 32 bytes, then itself as JSON.
 type entry struct {
-	Conversation uint64 `json:"conversation"`
+	Conversation uint64 `json:"conversation"`     // 0 for the store's own
 	Before       uint64 `json:"before,omitempty"` // number of the same conversation's entry before this one
 	At           stamp  `json:"at"`
 	By           string `json:"by,omitempty"`
@@ -282,12 +306,19 @@ func readEntry(key, body []byte) (e entry, err error) {
 }
 
 func (e entry) passed(seq uint64) store.Entry {
-	return store.Entry{Seq: seq, At: e.At.time(), Conversation: idOf(e.Conversation), By: e.By, Text: e.Text, Event: e.Event}
+	out := store.Entry{Seq: seq, At: e.At.time(), By: e.By, Text: e.Text, Event: e.Event}
+	if e.Conversation != 0 {
+		out.Conversation = idOf(e.Conversation)
+	}
+	return out
 }
 
-// quarantined is a store.Quarantined as it is kept, under its id.
+// quarantined is a store.Quarantined as it is kept, under its id. Before schema
+// 3 none was counted, and each came once.
 type quarantined struct {
 	At     stamp  `json:"at"`
+	Last   stamp  `json:"last,omitzero"`
+	Count  int    `json:"count,omitempty"`
 	Source string `json:"source"`
 	Why    string `json:"why"`
 	Body   []byte `json:"body"`
@@ -298,5 +329,8 @@ func readQuarantined(key, body []byte) (store.Quarantined, error) {
 	if err := json.Unmarshal(body, &q); err != nil {
 		return store.Quarantined{}, damaged(inQuarantined, key, err.Error())
 	}
-	return store.Quarantined{ID: binary.BigEndian.Uint64(key), At: q.At.time(), Source: q.Source, Why: q.Why, Body: q.Body}, nil
+	return store.Quarantined{
+		ID: binary.BigEndian.Uint64(key), At: q.At.time(), Last: cmp.Or(q.Last, q.At).time(), Count: max(1, q.Count),
+		Source: q.Source, Why: q.Why, Body: q.Body,
+	}, nil
 }

@@ -12,6 +12,14 @@ import (
 // first journal entry that does not follow from the one before it.
 func (s *Store) Verify(ctx context.Context) error {
 	var link []byte // hash of the journal's last entry read so far
+	err := s.view(ctx, func(t *bbolt.Tx) error {
+		cut, err := getCut(t)
+		link = cut.hash
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	for _, bucket := range buckets {
 		for from := []byte(nil); ; {
 			var err error
@@ -57,11 +65,7 @@ func follows(link *[]byte, key, body []byte) error {
 	if len(body) < hashSize || len(key) != 8 {
 		return damaged(inJournal, key, "it is cut short")
 	}
-	before := *link
-	if before == nil {
-		before = make([]byte, hashSize)
-	}
-	if hash := chain(before, binary.BigEndian.Uint64(key), body[hashSize:]); !bytes.Equal(hash, body[:hashSize]) {
+	if hash := chain(*link, binary.BigEndian.Uint64(key), body[hashSize:]); !bytes.Equal(hash, body[:hashSize]) {
 		return damaged(inJournal, key, "it does not follow from the entry before it")
 	}
 	*link = bytes.Clone(body[:hashSize])

@@ -190,7 +190,7 @@ func keptAside(t *testing.T, s store.Store) {
 	appliesAll(t, s, store.Batch{Quarantine: want[:2]})
 	appliesAll(t, s, store.Batch{Inputs: []store.Input{{Event: "a", At: noon, Step: does(conversation.Asking)}}, Quarantine: want[2:]})
 	for i := range want {
-		want[i].ID = uint64(i + 1)
+		want[i].ID, want[i].Last, want[i].Count = uint64(i+1), noon, 1
 	}
 	differ(t, "what was kept aside", want, quarantined(t, s))
 	quarantined(t, s)[0].Body[0] = 'x'

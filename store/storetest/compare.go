@@ -69,6 +69,24 @@ func Compare(t *testing.T, seed int64, rounds int, reopen func(t *testing.T, was
 			wantErr, err := model.Begin(t.Context(), d, now), s.Begin(t.Context(), d, now)
 			differ(t, what, wantErr == nil, err == nil)
 		case 16:
+			if r.Intn(3) == 0 {
+				then := now.Add(-time.Duration(r.Intn(600)) * time.Second)
+				what = fmt.Sprintf("forgot what is over since before %s", then)
+				want, wantErr := model.Forget(t.Context(), then, now)
+				got, err := s.Forget(t.Context(), then, now)
+				differ(t, what, want, got)
+				differ(t, what, wantErr == nil, err == nil)
+				continue
+			}
+			if r.Intn(3) == 0 {
+				ids := []uint64{uint64(r.Intn(20)), uint64(r.Intn(20))}
+				what = fmt.Sprintf("discarded %v", ids)
+				want, wantErr := model.Discard(t.Context(), now, ids...)
+				got, err := s.Discard(t.Context(), now, ids...)
+				differ(t, what, len(want), len(got))
+				differ(t, what, wantErr == nil, err == nil)
+				continue
+			}
 			key, value := anyMemory(r)
 			what = fmt.Sprintf("remembered %q as %q", key, value)
 			wantErr, err := model.Remember(t.Context(), key, value), s.Remember(t.Context(), key, value)
@@ -104,12 +122,12 @@ func Compare(t *testing.T, seed int64, rounds int, reopen func(t *testing.T, was
 }
 
 func anyInput(r *rand.Rand, now time.Time) store.Input {
-	in := store.Input{Event: fmt.Sprint("e", r.Intn(200)), At: now, Step: anyStep(r)}
+	in := store.Input{Event: fmt.Sprint("e", r.Intn(200)), At: now, Step: anyStep(r, now)}
 	switch r.Intn(4) {
 	case 0:
 		in.Finding = fmt.Sprint("f", r.Intn(10))
 		if r.Intn(2) == 0 {
-			in.Again = anyStep(r)
+			in.Again = anyStep(r, now)
 		}
 	case 1, 2:
 		in.Conversation = fmt.Sprintf("RH-%d", r.Intn(8))
@@ -147,13 +165,13 @@ func anyOutcome(r *rand.Rand, now time.Time) store.Outcome {
 		o.Abandoned, o.Error = true, "is_archived"
 	}
 	if r.Intn(2) == 0 {
-		o.Step = anyStep(r)
+		o.Step = anyStep(r, now)
 	}
 	return o
 }
 
 // anyStep draws all its luck beforehand, so that the step itself is pure.
-func anyStep(r *rand.Rand) store.Step {
+func anyStep(r *rand.Rand, updated time.Time) store.Step {
 	var threads []conversation.Thread
 	for range r.Intn(4) {
 		threads = append(threads, conversation.Thread{
@@ -187,13 +205,14 @@ func anyStep(r *rand.Rand) store.Step {
 	if app := r.Intn(4); app > 0 {
 		facts = policy.Facts{{Name: policy.AppID, Value: fmt.Sprint("app", app), From: policy.FromAnswer}}
 	}
+	status := []conversation.Status{"", conversation.Asking, conversation.Ended, conversation.Closed}[r.Intn(4)]
 	bad := r.Intn(15) == 0
 	return func(c conversation.Conversation) (conversation.Conversation, []conversation.Effect) {
 		if bad && c.Rev == 0 {
 			panic("a step that cannot cope")
 		}
 		c.Rev++
-		c.Threads = threads
+		c.Threads, c.Status, c.Updated = threads, status, updated
 		c.Facts = facts
 		return c, effects
 	}

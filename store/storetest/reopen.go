@@ -100,6 +100,7 @@ type memory struct {
 	About         map[string][]string
 	Remembered    map[string]string
 	Quarantined   []store.Quarantined
+	Own           []store.Entry
 }
 
 // remembered asks a store everything, at noon.
@@ -107,7 +108,7 @@ func remembered(t *testing.T, s store.Store) memory {
 	t.Helper()
 	m := memory{
 		Journals: map[string][]store.Entry{}, Lines: map[string][]store.Delivery{}, Found: map[string]string{}, About: map[string][]string{},
-		Outbox: outbox(t, s, true), Quarantined: quarantined(t, s),
+		Outbox: outbox(t, s, true), Quarantined: quarantined(t, s), Own: own(t, s),
 	}
 	m.Due, m.Next = due(t, s, noon)
 	for _, d := range m.Outbox {
