@@ -24,7 +24,8 @@ import (
 // parts is everything a running bot is made of. demo and serve differ only in
 // what they put in.
 type parts struct {
-	path    string // of the store's file
+	path    string        // of the store's file
+	keep    time.Duration // how long what is over is kept; 0 for ever
 	policy  *policy.Policy
 	slack   slackapp.Options
 	signed  []string // signing secrets; none for no HTTP door
@@ -75,7 +76,7 @@ func assemble(p parts) (_ *assembly, err error) {
 	if a.chat, err = slackapp.NewChat(p.slack); err != nil {
 		return nil, err
 	}
-	if a.store, err = openStore(p.path, bolt.Options{}); err != nil {
+	if a.store, err = openStore(p.path, bolt.Options{Log: p.log}); err != nil {
 		return nil, err
 	}
 	b := bot.Bot{Policy: p.policy, Store: a.store, Chat: a.chat, People: a.chat, Ownership: p.ownership, Manners: p.manners,

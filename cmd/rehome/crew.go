@@ -94,6 +94,9 @@ func (a *assembly) run(ctx context.Context, more ...func(context.Context) error)
 	c.begin("deliveries", func() error { return a.bot.Run(ctx) })
 	c.begin("watching the store", func() error { return a.store.Watch(ctx) })
 	c.begin("asking Slack who we are", func() error { return a.identify(ctx) })
+	if a.keep > 0 {
+		c.begin("forgetting what is over", func() error { return forgetOld(ctx, a.store, a.keep, time.Now, a.log) })
+	}
 	c.begin("looking after everything", func() error { return a.keepLooking(ctx) })
 	if a.slack.AppToken != "" {
 		c.begin("Socket Mode", func() error { return a.doors.RunSocket(ctx) })

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,6 +30,9 @@ type taker interface {
 	takeIn(ctx context.Context, from source, hear func(heard) error) error
 	// reread reads what is in quarantine again.
 	reread(ctx context.Context, hear func(heard) error) error
+	// discard lets go of what is in quarantine, by its numbers, and returns what
+	// was there.
+	discard(ctx context.Context, ids []uint64) ([]keptAside, error)
 }
 
 // source is a file of alerts. Its name tells what is in it, and where a record
@@ -131,6 +135,11 @@ func (d direct) rehearse(ctx context.Context, from source, hear func(heard) erro
 	return direct{intake: in}.takeIn(ctx, from, hear)
 }
 
+func (d direct) discard(ctx context.Context, ids []uint64) ([]keptAside, error) {
+	gone, err := d.store.Discard(ctx, time.Now(), ids...)
+	return asKept(gone), err
+}
+
 // A rehearsal takes alerts in without keeping anything: it knows what is
 // remembered, and what came before in the same run.
 type rehearsal struct {
@@ -196,6 +205,10 @@ func (d dryRun) reread(context.Context, func(heard) error) error {
 	return wrong("--dry-run is for files; see what is in quarantine with: rehome list --quarantined")
 }
 
+func (d dryRun) discard(context.Context, []uint64) ([]keptAside, error) {
+	return nil, wrong("--dry-run discards nothing; see what is in quarantine with: rehome list --quarantined")
+}
+
 // later stands for a workspace that cannot be reached from here: what is to be
 // said waits in the store until serve says it.
 type later struct {
@@ -206,6 +219,7 @@ type later struct {
 type importInput struct {
 	store, name        string
 	mapping            []string
+	discard            []uint
 	dry, again, strict bool
 	format             *choice
 }
@@ -218,7 +232,8 @@ func (p *program) importCommand() *cobra.Command {
 		Long: `import takes alerts in from files, or from standard input for -, and says what
 each line became: a conversation, one that is known already, or not understood. What
 is not understood is kept aside, and read again by --quarantined after an update.
-The same file twice has one effect.
+What will never be understood is discarded by its number; the store's journal says
+so. The same file twice has one effect.
 
 The columns of a CSV file are known by their names: those of an S360 export, of
 app-credential-inventory.csv, and the fields of a violation (app.appId). --map says
@@ -230,10 +245,13 @@ well, so that it says what is known, and writes nothing.`,
 		Example: `  rehome import --dry-run export.csv
   rehome import export.csv --map "Application=app.appId" --map "Team notes=-"
   az … | rehome import -
-  rehome import --quarantined`,
+  rehome import --quarantined
+  rehome import --quarantined --discard 3,7`,
 		RunE: func(c *cobra.Command, files []string) error { return p.importAll(c.Context(), in, files) },
 		Args: func(_ *cobra.Command, files []string) error {
 			switch {
+			case len(in.discard) > 0 && !in.again:
+				return wrong("--discard goes with --quarantined: it takes the numbers that rehome list --quarantined shows")
 			case in.again && len(files) > 0:
 				return wrong("--quarantined takes no file: it reads what is in quarantine; see rehome import --help")
 			case !in.again && len(files) == 0:
@@ -248,6 +266,7 @@ well, so that it says what is known, and writes nothing.`,
 	f.StringVar(&in.name, "name", "", "for standard input: the `name` of the file it is, such as export.csv")
 	f.BoolVar(&in.dry, "dry-run", false, "say what each line would become, and keep nothing")
 	f.BoolVar(&in.again, "quarantined", false, "read again what is in quarantine")
+	f.UintSliceVar(&in.discard, "discard", nil, "with --quarantined: let go of these for good, by their `numbers`")
 	f.BoolVar(&in.strict, "strict", false, "exit with 1 when something was not understood")
 	in.format = choiceFlag(c, "format", "how to print it", "text", "json")
 	return c
@@ -265,6 +284,9 @@ func (p *program) importAll(ctx context.Context, in importInput, files []string)
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
+	if len(in.discard) > 0 {
+		return p.discard(ctx, into, in)
+	}
 	r := newReport(p, in.dry, in.format.value == "json")
 	work := func() error {
 		if in.again {
@@ -285,6 +307,31 @@ func (p *program) importAll(ctx context.Context, in importInput, files []string)
 		return fmt.Errorf("%s not understood; see which with: rehome list --quarantined", count(n, "record"))
 	}
 	return nil
+}
+
+// discard lets go of what is in quarantine for good.
+func (p *program) discard(ctx context.Context, from taker, in importInput) error {
+	var ids []uint64
+	for _, n := range in.discard {
+		ids = append(ids, uint64(n))
+	}
+	gone, err := from.discard(ctx, ids)
+	if err != nil {
+		return err
+	}
+	if in.format.value == "json" {
+		err = p.writeJSON(gone)
+	}
+	for _, q := range gone {
+		if in.format.value != "json" {
+			fmt.Fprintf(p.out, "%d from %s is discarded: %s\n", q.ID, oneLine(q.Source), cutAt(oneLine(q.Why), 200))
+		}
+		ids = slices.DeleteFunc(ids, func(id uint64) bool { return id == q.ID })
+	}
+	if err == nil && len(ids) > 0 {
+		return fmt.Errorf("%v is not in quarantine; see what is with: rehome list --quarantined", ids)
+	}
+	return err
 }
 
 func (p *program) importFile(ctx context.Context, into taker, r *report, name, file string, mapping intake.Mapping) error {

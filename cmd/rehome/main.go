@@ -17,6 +17,7 @@
 //	crew.go        what runs, and the order in which it ends
 //	doctor*.go     what is wrong with a set-up, and the fix
 //	remembered.go  list, show, outbox: from the file, or over socket.go from whoever holds it
+//	backup.go      … and the store's tools: backup, restore, check, compact; keep.go forgets
 package main
 
 import (

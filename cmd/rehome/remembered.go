@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -29,6 +30,8 @@ type remembered interface {
 	show(ctx context.Context, id string) (shown, error)
 	outbox(ctx context.Context, failed bool) ([]waiting, error)
 	quarantined(ctx context.Context) ([]keptAside, error)
+	// snapshot writes a copy of the store's file as it is now.
+	snapshot(ctx context.Context, w io.Writer) error
 	taker
 	// rehearse says what takeIn would, and keeps nothing.
 	rehearse(ctx context.Context, from source, hear func(heard) error) error
@@ -65,6 +68,8 @@ type waiting struct {
 type keptAside struct {
 	ID     uint64    `json:"id"`
 	At     time.Time `json:"at"`
+	Last   time.Time `json:"last"` // when it last came
+	Count  int       `json:"count"`
 	Source string    `json:"source"`
 	Why    string    `json:"why"`
 	Body   string    `json:"body"`
@@ -84,13 +89,17 @@ func (p *program) remembered(storeFlag string) (remembered, error) {
 		return r, nil
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no store at %s; name it with --store or REHOME_STORE as bolt:PATH", path)
+		return nil, noStore(path)
 	}
 	st, err := openStore(path, bolt.Options{LockTimeout: time.Second})
 	if err != nil {
 		return nil, err
 	}
 	return direct{store: st}, nil
+}
+
+func noStore(path string) error {
+	return fmt.Errorf("there is no store at %s; name it with --store or REHOME_STORE as bolt:PATH", path)
 }
 
 // direct asks a store of this process.
@@ -144,11 +153,15 @@ func (d direct) outbox(ctx context.Context, failed bool) ([]waiting, error) {
 
 func (d direct) quarantined(ctx context.Context) ([]keptAside, error) {
 	all, err := d.store.Quarantined(ctx)
+	return asKept(all), err
+}
+
+func asKept(all []store.Quarantined) []keptAside {
 	out := []keptAside{}
 	for _, q := range all {
-		out = append(out, keptAside{q.ID, q.At, q.Source, q.Why, string(q.Body)})
+		out = append(out, keptAside{q.ID, q.At, q.Last, q.Count, q.Source, q.Why, string(q.Body)})
 	}
-	return out, err
+	return out
 }
 
 // ownerOf is whom a finding is held to be of: as the alert names them, or the
@@ -220,7 +233,7 @@ func (p *program) listCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "list",
 		Short:   "The worklist: every conversation, and where it stands",
-		Long:    "list prints every conversation, oldest first, or with --quarantined the alerts that\ncould not be read and are kept until they can (see: rehome import --quarantined).\n\n" + besideHelp,
+		Long:    "list prints every conversation, oldest first, or with --quarantined the alerts that\ncould not be read and are kept until they can. The same from the same source is\nkept once and counted. Read them again, or discard them, with rehome import\n--quarantined.\n\n" + besideHelp,
 		Example: "  rehome list\n  rehome list --format json | jq -r '.[] | select(.status == \"asking\") | .id'\n  rehome list --quarantined",
 		Args:    args(0, 0, "no words"),
 	}
@@ -259,9 +272,9 @@ func (p *program) listQuarantined(ctx context.Context, r remembered, format stri
 		fmt.Fprintln(p.out, "Nothing is in quarantine.")
 		return nil
 	}
-	return p.columns("NUMBER\tCAME\tFROM\tWHY", len(all), func(i int) []string {
+	return p.columns("NUMBER\tLAST CAME\tTIMES\tFROM\tWHY", len(all), func(i int) []string {
 		q := all[i]
-		return []string{fmt.Sprint(q.ID), timeOf(q.At), q.Source, q.Why}
+		return []string{fmt.Sprint(q.ID), timeOf(q.Last), fmt.Sprint(q.Count), q.Source, q.Why}
 	})
 }
 

@@ -32,7 +32,8 @@ replies with steps in which every value is filled in.`,
 	})
 	root.PersistentFlags().StringVar(&p.config, "config", "", "`file` with settings (REHOME_CONFIG)")
 	root.AddCommand(p.demoCommand(), p.serveCommand(), p.guideCommand(), p.policyCommand(),
-		p.importCommand(), p.listCommand(), p.showCommand(), p.outboxCommand(), p.doctorCommand(), p.versionCommand())
+		p.importCommand(), p.listCommand(), p.showCommand(), p.outboxCommand(),
+		p.backupCommand(), p.restoreCommand(), p.checkCommand(), p.compactCommand(), p.doctorCommand(), p.versionCommand())
 	p.strictHelp(root)
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -66,6 +67,7 @@ func TestScripts(t *testing.T) {
 			"oneline": oneline,
 			"field":   field,
 			"damage":  damage,
+			"flip":    flip,
 		},
 	})
 }
@@ -97,6 +99,22 @@ func oneline(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("standard error and %q: %s", text, said)
 		}
 	}
+}
+
+// flip FILE TEXT damages the last byte of a text, wherever it is in a file.
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: flip FILE TEXT")
+	}
+	path := ts.MkAbs(args[0])
+	content, err := os.ReadFile(path)
+	ts.Check(err)
+	text := args[1]
+	broken := bytes.ReplaceAll(content, []byte(text), append([]byte(text[:len(text)-1]), text[len(text)-1]^1))
+	if bytes.Equal(broken, content) {
+		ts.Fatalf("%s has no %q", args[0], text)
+	}
+	ts.Check(os.WriteFile(path, broken, 0o600))
 }
 
 // field PATH VALUE checks a value of the JSON on standard output. The path has

@@ -109,6 +109,9 @@ func (p *program) serveParts(s settings) (parts, error) {
 	if out.path, err = storePath(s.Store); err != nil {
 		return out, err
 	}
+	if out.keep, err = parseKeep(s.Keep); err != nil {
+		return out, err // unreachable: the settings are checked
+	}
 	if out.policy, err = s.policy(); err != nil {
 		return out, err
 	}

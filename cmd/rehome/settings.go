@@ -29,6 +29,7 @@ import (
 type settings struct {
 	Listen  string                 `yaml:"listen"`
 	Store   string                 `yaml:"store"`
+	Keep    string                 `yaml:"keep"` // days that what is over is kept, "400d"; "" for ever
 	Channel string                 `yaml:"channel"`
 	Sockets int                    `yaml:"sockets"` // connections for Socket Mode; 0: two
 	Policy  string                 `yaml:"policy"`
@@ -58,7 +59,7 @@ type tenantEntry struct {
 	NonProd bool   `yaml:"nonProd" json:"nonProd"`
 }
 
-const settingNames = "listen, store, channel, sockets, policy, log.format, log.level, tenants, " +
+const settingNames = "listen, store, keep, channel, sockets, policy, log.format, log.level, tenants, " +
 	"intake, routes, securityChannel, alertChannels, alertLinks, directories, owners, telling"
 
 // The defaults keep everything on this machine.
@@ -231,6 +232,9 @@ func (s *settings) check() error {
 		if err := checkStore(s.Store); err != nil {
 			return bad("store", "%s", err)
 		}
+	}
+	if _, err := parseKeep(s.Keep); err != nil {
+		return bad("keep", "%s", err)
 	}
 	if err := checkChannel("channel", s.Channel); err != nil {
 		return err

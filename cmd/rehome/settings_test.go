@@ -66,6 +66,8 @@ func TestAWrongSettingIsSaidWithItsLine(t *testing.T) {
 		"no mapping":        {"- a\n- b\n", "rehome.yaml:1: sequence was used where mapping is expected; deploy/rehome.example.yaml shows every setting"},
 		"listen":            {"\n\nlisten: 8080\n", `rehome.yaml:3: listen "8080" is not an address; write host:port, such as 127.0.0.1:8080`},
 		"store":             {"store: /var/lib/rehome.db\n", `rehome.yaml:1: store "/var/lib/rehome.db" is not a store; write bolt:PATH, such as bolt:rehome.db`},
+		"keep":              {"keep: 2w\n", `rehome.yaml:1: keep "2w" is not a number of days, 30 to 36500; write it as 400d, or leave it out to keep everything`},
+		"keep, too short":   {"keep: 29d\n", `rehome.yaml:1: keep "29d" is not a number of days, 30 to 36500; write it as 400d, or leave it out to keep everything`},
 		"channel":           {"channel: \"#triage\"\n", `rehome.yaml:1: channel "#triage" is not a channel id; take it from the channel's details in Slack (C…), not its name`},
 		"log format":        {"log:\n  format: xml\n", `rehome.yaml:2: log.format "xml" is not known; write text or json`},
 		"log level":         {"log: {level: loud}\n", `rehome.yaml:1: log.level "loud" is not known; write debug, info, warn or error`},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -30,6 +31,8 @@ import (
 //	POST /import?name=a.csv  a file as it is; []heard while it is read, one on a line
 //	POST /rehearse?name=…    the same, and nothing is kept
 //	POST /reread             []heard for what is in quarantine
+//	POST /discard            []number in; []keptAside that is discarded
+//	GET /snapshot            a copy of the store's file
 //
 // Errors are {"error": "…"}; of a list that has begun, in its last line.
 
@@ -42,7 +45,7 @@ func socketBeside(storePath string) string { return storePath + ".sock" }
 func listenBeside(ctx context.Context, storePath string, log *slog.Logger) net.Listener {
 	l, err := listenAs(ctx, socketBeside(storePath))
 	if err != nil {
-		log.Warn("list, show, outbox and import will not work beside this process", "err", err)
+		log.Warn("list, show, outbox, import, backup and check will not work beside this process", "err", err)
 		return nil
 	}
 	return l
@@ -52,7 +55,7 @@ func listenBeside(ctx context.Context, storePath string, log *slog.Logger) net.L
 func answerBeside(ctx context.Context, l net.Listener, storePath string, r remembered, log *slog.Logger) error {
 	defer func() { _ = os.Remove(socketBeside(storePath)) }()
 	server := &http.Server{
-		Handler: besideHandler(r), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: time.Minute,
+		Handler: besideHandler(r, log), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	return serveUntil(ctx, server, l)
@@ -78,7 +81,7 @@ func listenAs(ctx context.Context, at string) (net.Listener, error) {
 	return l, nil
 }
 
-func besideHandler(r remembered) http.Handler {
+func besideHandler(r remembered, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /conversations", func(w http.ResponseWriter, req *http.Request) {
 		all, err := r.list(req.Context())
@@ -116,7 +119,52 @@ func besideHandler(r remembered) http.Handler {
 		//nolint:contextcheck // the request's own context is used
 		hear(w, func(hear func(heard) error) error { return r.reread(req.Context(), hear) })
 	})
+	mux.HandleFunc("POST /discard", func(w http.ResponseWriter, req *http.Request) {
+		var ids []uint64
+		if err := json.NewDecoder(http.MaxBytesReader(w, req.Body, 1<<20)).Decode(&ids); err != nil {
+			reply(w, nil, err)
+			return
+		}
+		gone, err := r.discard(req.Context(), ids)
+		reply(w, gone, err)
+	})
+	mux.HandleFunc("GET /snapshot", func(w http.ResponseWriter, req *http.Request) {
+		//nolint:contextcheck // the request's own context is used
+		if err := pass(w, func(w io.Writer) error { return r.snapshot(req.Context(), w) }); err != nil {
+			log.Warn("a copy of the store was not passed on", "err", err)
+		}
+	})
 	return mux
+}
+
+// pass answers with a file that may be large. It is whole when it ends with the
+// trailer; after an error that comes before its first byte, that is the answer.
+func pass(w http.ResponseWriter, write func(io.Writer) error) error {
+	w.Header().Set("Trailer", wholeTrailer)
+	body := &begun{w: w}
+	err := cmp.Or(http.NewResponseController(w).SetWriteDeadline(time.Time{}), write(body))
+	switch {
+	case err == nil:
+		w.Header().Set(wholeTrailer, "yes")
+	case !body.has:
+		w.Header().Del("Trailer")
+		reply(w, nil, err)
+	}
+	return err
+}
+
+// wholeTrailer says that all of a file was passed.
+const wholeTrailer = "Whole"
+
+// begun knows whether anything was written.
+type begun struct {
+	w   io.Writer
+	has bool
+}
+
+func (b *begun) Write(p []byte) (int, error) {
+	b.has = true
+	return b.w.Write(p)
 }
 
 // hear answers with what is heard, line by line, while the request's body is
@@ -219,6 +267,41 @@ func (b beside) reread(ctx context.Context, each func(heard) error) error {
 	return b.hear(ctx, "/reread", http.NoBody, each)
 }
 
+func (b beside) discard(ctx context.Context, ids []uint64) (gone []keptAside, err error) {
+	body, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err // unreachable: numbers
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://rehome/discard", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	return gone, b.ask(req, &gone)
+}
+
+func (b beside) snapshot(ctx context.Context, w io.Writer) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://rehome/snapshot", nil)
+	if err != nil {
+		return err
+	}
+	patient := http.Client{Transport: b.client.Transport} // as long as the disk takes
+	resp, err := patient.Do(req)
+	if err != nil {
+		return fmt.Errorf("asking the process that holds the store: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return b.refused(resp)
+	}
+	if _, err := io.Copy(w, resp.Body); err != nil {
+		return err
+	}
+	if resp.Trailer.Get(wholeTrailer) == "" {
+		return errors.New("the process that holds the store has ended in the middle; try again")
+	}
+	return nil
+}
+
 // hear sends a body and passes on what is answered meanwhile.
 func (b beside) hear(ctx context.Context, path string, body io.Reader, each func(heard) error) error {
 	ctx, cancel := context.WithCancel(ctx) // ends the sending when the answer ends first
@@ -261,6 +344,10 @@ func (b beside) get(ctx context.Context, path string, into any) error {
 	if err != nil {
 		return err
 	}
+	return b.ask(req, into)
+}
+
+func (b beside) ask(req *http.Request, into any) error {
 	resp, err := b.client.Do(req)
 	if err != nil {
 		return fmt.Errorf("asking the process that holds the store: %w", err)
