@@ -28,7 +28,7 @@ func damage(ts *testscript.TestScript, neg bool, args []string) {
 	case "zeroed":
 		clear(pages)
 	case "newer":
-		older, newer := schemaRecord(2), schemaRecord(99)
+		older, newer := schemaRecord(3), schemaRecord(99)
 		if !bytes.Contains(whole, older) {
 			ts.Fatalf("the store does not say which schema it has")
 		}
