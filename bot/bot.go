@@ -110,6 +110,10 @@ type Bot struct {
 	Unlimited       bool   // keep to no limits: for a workspace that has none, such as the demo's
 	SecurityChannel string // where it is said who could not be told; "" for nowhere but the journal
 
+	// Settle is how long a message whose answer never came is given to appear
+	// before it is looked for; 0: 20 s.
+	Settle time.Duration
+
 	limits *limits
 	unsure *unsure
 	wake   chan struct{}
@@ -123,9 +127,12 @@ func New(b Bot) *Bot {
 	if b.Now == nil {
 		b.Now = time.Now
 	}
+	if b.Settle == 0 {
+		b.Settle = settle
+	}
 	b.Manners = b.Manners.filled()
 	b.limits = &limits{off: b.Unlimited, empty: map[string]time.Time{}, blocked: map[string]time.Time{}}
-	b.unsure = &unsure{since: map[uint64]time.Time{}}
+	b.unsure = &unsure{settle: b.Settle, since: map[uint64]time.Time{}}
 	b.wake = make(chan struct{}, 1)
 	return &b
 }

@@ -325,7 +325,7 @@ func TestAMessageThatWasNotTakenIsSentAgainOnceThatIsSure(t *testing.T) {
 	chat := &room{refuse: once("root", brokenOff)}
 	inBubble(t, chat, func(ctx context.Context, b *Bot) {
 		open(t, ctx, b, "k1", "C1")
-		pass(settling / 2)
+		pass(settle / 2)
 		synctest.Wait()
 		want(t, chat, "refused root")
 		pass(time.Minute)

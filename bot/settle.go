@@ -5,15 +5,18 @@ import (
 	"time"
 )
 
-// settling is how long a message whose fate is unknown is given to appear, from
-// when it is known here that it is unknown: longer than any request of ours lives.
-const settling = 20 * time.Second
+// settle is how long a message whose fate is unknown is given to appear, from
+// when it is known here that it is unknown, unless Bot.Settle says otherwise:
+// longer than any request of ours lives.
+const settle = 20 * time.Second
 
 // unsure knows since when the fate of deliveries is unknown: since the request
 // broke, or since a process that did not send it itself found it begun. That is
 // kept by the clock that nobody sets. By the one on the wall, a clock that is set
 // ahead ends the wait before the message can be seen, and it is sent twice.
 type unsure struct {
+	settle time.Duration
+
 	mu    sync.Mutex
 	since map[uint64]time.Time // by delivery
 }
@@ -35,7 +38,7 @@ func (u *unsure) left(id uint64) time.Duration {
 		since = time.Now()
 		u.since[id] = since
 	}
-	left := settling - time.Since(since)
+	left := u.settle - time.Since(since)
 	if left <= 0 {
 		delete(u.since, id)
 	}

@@ -134,8 +134,9 @@ func (p *program) serveParts(s settings) (parts, error) {
 	out.sockets = s.Sockets
 	out.slack = slackapp.Options{
 		BotToken: secrets["SLACK_BOT_TOKEN"].reveal(), AppToken: secrets["SLACK_APP_TOKEN"].reveal(),
-		APIURL: p.env("SLACK_API_URL"), Log: out.log,
+		APIURL: p.env("SLACK_API_URL"), Timeout: s.Slack.timeout, Log: out.log,
 	}
+	out.settle, out.unlimited = s.Slack.settle, s.Slack.Unlimited
 	if secrets["SLACK_SIGNING_SECRET"].isSet() {
 		out.signed = []string{secrets["SLACK_SIGNING_SECRET"].reveal()}
 	}

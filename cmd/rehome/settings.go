@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -34,6 +35,7 @@ type settings struct {
 	Sockets int                    `yaml:"sockets"` // connections for Socket Mode; 0: two
 	Policy  string                 `yaml:"policy"`
 	Log     logSettings            `yaml:"log"`
+	Slack   slackSettings          `yaml:"slack"`
 	Tenants map[string]tenantEntry `yaml:"tenants"`
 
 	Intake          intakeSettings     `yaml:"intake"`
@@ -53,13 +55,22 @@ type logSettings struct {
 	Level  string `yaml:"level"`  // debug, info, warn, error
 }
 
+// slackSettings are how long Slack is waited for.
+type slackSettings struct {
+	Timeout   string `yaml:"timeout"`   // of one request
+	Settle    string `yaml:"settle"`    // until a message whose answer never came is looked for
+	Unlimited bool   `yaml:"unlimited"` // the workspace has no limits on how fast it is written to
+
+	timeout, settle time.Duration // what the words mean
+}
+
 type tenantEntry struct {
 	Name    string `yaml:"name" json:"name"`
 	Cloud   string `yaml:"cloud" json:"cloud"`
 	NonProd bool   `yaml:"nonProd" json:"nonProd"`
 }
 
-const settingNames = "listen, store, keep, channel, sockets, policy, log.format, log.level, tenants, " +
+const settingNames = "listen, store, keep, channel, sockets, policy, log.format, log.level, slack, tenants, " +
 	"intake, routes, securityChannel, alertChannels, alertLinks, directories, owners, telling"
 
 // The defaults keep everything on this machine.
@@ -252,7 +263,32 @@ func (s *settings) check() error {
 			return bad("log.level", "%q is not known; write debug, info, warn or error", s.Log.Level)
 		}
 	}
-	return cmp.Or(s.checkAlerts(), s.checkDirectories(), s.Telling.check())
+	return cmp.Or(s.Slack.check(), s.checkAlerts(), s.checkDirectories(), s.Telling.check())
+}
+
+// The bounds of slackSettings. A Slack that may take so long to answer may take
+// as long to show what it took, so that settle is the longer one.
+const (
+	defaultTimeout = 10 * time.Second
+	defaultSettle  = 20 * time.Second
+	leastTimeout   = 100 * time.Millisecond
+	mostTimeout    = time.Minute
+	mostSettle     = 10 * time.Minute
+)
+
+func (s *slackSettings) check() (err error) {
+	s.timeout, err = time.ParseDuration(cmp.Or(s.Timeout, defaultTimeout.String()))
+	if err != nil || s.timeout < leastTimeout || s.timeout > mostTimeout {
+		return bad("slack.timeout", "%q is not a length of time from %s to %s; write it as 10s", s.Timeout, leastTimeout, mostTimeout)
+	}
+	s.settle, err = time.ParseDuration(cmp.Or(s.Settle, defaultSettle.String()))
+	switch {
+	case err != nil || s.settle > mostSettle:
+		return bad("slack.settle", "%q is not a length of time up to %s; write it as 20s", s.Settle, mostSettle)
+	case s.settle < 2*s.timeout:
+		return bad("slack.settle", "is %s, which is too short for a timeout of %s: a message may come late that we had no answer about; write at least %s", s.settle, s.timeout, 2*s.timeout)
+	}
+	return nil
 }
 
 // checkChannel judges a setting that is a channel's id, or is not set.

@@ -71,6 +71,8 @@ func TestAWrongSettingIsSaidWithItsLine(t *testing.T) {
 		"channel":           {"channel: \"#triage\"\n", `rehome.yaml:1: channel "#triage" is not a channel id; take it from the channel's details in Slack (C…), not its name`},
 		"log format":        {"log:\n  format: xml\n", `rehome.yaml:2: log.format "xml" is not known; write text or json`},
 		"log level":         {"log: {level: loud}\n", `rehome.yaml:1: log.level "loud" is not known; write debug, info, warn or error`},
+		"slack, timeout":    {"slack: {timeout: 10}\n", `rehome.yaml:1: slack.timeout "10" is not a length of time from 100ms to 1m0s; write it as 10s`},
+		"slack, settle":     {"slack:\n  timeout: 15s\n", `rehome.yaml:1: slack.settle is 20s, which is too short for a timeout of 15s: a message may come late that we had no answer about; write at least 30s`},
 		"security channel":  {"securityChannel: security\n", `rehome.yaml:1: securityChannel "security" is not a channel id; take it from the channel's details in Slack (C…), not its name`},
 		"alert channel":     {"alertChannels:\n  - C0123456789\n  - alerts\n", `rehome.yaml:3: alertChannels[2] "alerts" is not a channel id; take it from the channel's details in Slack (C…), not its name`},
 		"alert link":        {"alertLinks: [contoso.example]\n", `rehome.yaml:1: alertLinks[1] "contoso.example" is not an https address; write the one that findings are at or below, such as https://contoso.example/findings`},
