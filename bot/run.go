@@ -158,10 +158,9 @@ func (b *Bot) deliver(ctx context.Context, d store.Delivery) error {
 		settled[i].Outcome.At = b.Now()
 	}
 	// A delivery that was carried out must be settled even when we are stopping,
-	// or it would be carried out twice.
-	settling, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	if err := b.Store.Settle(settling, settled...); err != nil {
+	// or it would be looked for again; and however long the disk takes, for only
+	// a write that failed leaves open whether it is there.
+	if err := b.Store.Settle(context.WithoutCancel(ctx), settled...); err != nil {
 		return fmt.Errorf("settling delivery %d: %w", d.ID, err)
 	}
 	return nil
@@ -228,13 +227,16 @@ func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Del
 	m := Message{
 		Conversation: c.ID, Key: e.Card, Card: card, Channel: th.Channel, TS: th.Shown[e.Card].TS, Digest: conversation.Digest(card),
 	}
-	if m.TS != "" && th.Shown[e.Card].Digest == m.Digest {
+	if m.TS != "" && th.Shown[e.Card].Digest == m.Digest && d.MaybeSent.IsZero() {
 		return store.Outcome{} // shown just so already
 	}
 	if e.Card != conversation.RootKey {
 		m.ThreadTS = th.RootTS()
 	} else {
 		m.ThreadTS = th.Anchor
+	}
+	if o := b.unsettled(d); o != nil {
+		return *o
 	}
 	if m.TS == "" && !d.MaybeSent.IsZero() {
 		at, found, o := b.find(ctx, d, m)
@@ -249,10 +251,8 @@ func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Del
 	if err := b.turn(ctx, m); err != nil {
 		return store.Outcome{RetryAt: now, Error: "stopping", Unsent: d.MaybeSent.IsZero()}
 	}
-	if m.TS == "" {
-		if err := b.Store.Begin(ctx, d, b.Now()); err != nil {
-			return store.Outcome{RetryAt: now.Add(backoff(d.Attempts)), Error: "not begun"}
-		}
+	if err := b.Store.Begin(ctx, d, b.Now()); err != nil {
+		return store.Outcome{RetryAt: now.Add(backoff(d.Attempts)), Error: "not begun"}
 	}
 	at, err := b.Chat.Show(ctx, m)
 	if err != nil {
@@ -263,12 +263,23 @@ func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Del
 	return store.Outcome{Step: b.step(posted, b.Now())}
 }
 
-// find looks for a message that may have been posted before. When it cannot say
-// yet, it returns the outcome that puts the delivery off.
-func (b *Bot) find(ctx context.Context, d store.Delivery, m Message) (At, bool, *store.Outcome) {
-	if wait := b.unsure.left(d.ID); wait > 0 {
-		return At{}, false, &store.Outcome{RetryAt: b.Now().Add(wait), Error: "finding out whether it was sent"}
+// unsettled puts a delivery off that may have been carried out and whose effect
+// may still be to come: a post that would not be found yet, an edit that would
+// come after the next one and undo it.
+func (b *Bot) unsettled(d store.Delivery) *store.Outcome {
+	if d.MaybeSent.IsZero() {
+		return nil
 	}
+	wait := b.unsure.left(d.ID)
+	if wait == 0 {
+		return nil
+	}
+	return &store.Outcome{RetryAt: b.Now().Add(wait), Error: "finding out whether it was sent"}
+}
+
+// find looks for a message that may have been posted before. When it cannot say,
+// it returns the outcome that puts the delivery off.
+func (b *Bot) find(ctx context.Context, d store.Delivery, m Message) (At, bool, *store.Outcome) {
 	at, found, err := b.Chat.Find(ctx, m, d.MaybeSent.Add(-time.Minute))
 	if err != nil {
 		var f *Failure
