@@ -179,7 +179,7 @@ func (b *Bot) gather(ctx context.Context, d store.Delivery, to conversation.Pers
 	}
 	if at := b.tellAt(ctx, d, to, now, urgent); at.After(now) {
 		// Only the head is put off: the others wait behind it.
-		return append(done, store.Settled{Delivery: d, Outcome: store.Outcome{At: now, RetryAt: at, Error: "gathering"}}), nil
+		return append(done, store.Settled{Delivery: d, Outcome: store.Outcome{At: now, RetryAt: at, Held: true, Error: "gathering"}}), nil
 	}
 	digest := len(fresh) > b.Manners.Alone
 	if digest {

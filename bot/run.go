@@ -274,7 +274,7 @@ func (b *Bot) unsettled(d store.Delivery) *store.Outcome {
 	if wait == 0 {
 		return nil
 	}
-	return &store.Outcome{RetryAt: b.Now().Add(wait), Error: "finding out whether it was sent"}
+	return &store.Outcome{RetryAt: b.Now().Add(wait), Held: true, Error: "finding out whether it was sent"}
 }
 
 // find looks for a message that may have been posted before. When it cannot say,

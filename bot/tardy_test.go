@@ -151,7 +151,10 @@ func TestACardThatMayShowSomethingElseIsShownAgain(t *testing.T) {
 		if strings.Contains(chat.heard(), "edit root") {
 			t.Error("a card that is shown as it is was edited")
 		}
-		b.show(t.Context(), c, store.Delivery{Conversation: id, MaybeSent: time.Now()}, shown)
+		begun := store.Delivery{Conversation: id, MaybeSent: time.Now()}
+		b.show(t.Context(), c, begun, shown)
+		pass(settle)
+		b.show(t.Context(), c, begun, shown)
 		if !strings.Contains(chat.heard(), "edit root") {
 			t.Error("an edit whose answer never came is taken for done because things are as before it")
 		}

@@ -321,7 +321,9 @@ func (m *memory) settle(id uint64, o Outcome) error {
 		return nil
 	}
 	have := &m.deliveries[i]
-	have.Attempts++
+	if !o.Held {
+		have.Attempts++
+	}
 	have.LastError = o.Error
 	have.Abandoned = o.Abandoned
 	if o.Unsent {

@@ -263,7 +263,7 @@ type Delivery struct {
 	Effect       conversation.Effect `json:"-"`
 	Created      time.Time           `json:"created"`
 	Due          time.Time           `json:"due"`
-	Attempts     int                 `json:"attempts"`
+	Attempts     int                 `json:"attempts"` // that failed
 	LastError    string              `json:"lastError,omitempty"`
 	MaybeSent    time.Time           `json:"maybeSent,omitzero"` // when it was last begun; zero when it certainly was not carried out
 	Channel      string              `json:"channel,omitempty"`  // ChannelOf, when it was written down
@@ -276,6 +276,7 @@ type Outcome struct {
 	RetryAt   time.Time // not zero: try again then
 	Abandoned bool      // give up; it stays listed as failed
 	Unsent    bool      // with RetryAt or Abandoned: it certainly was not carried out
+	Held      bool      // with RetryAt: it was not tried, so that this is no attempt
 	Error     string    // why, for RetryAt and Abandoned; no secrets, no outside text beyond a code
 	Step      Step      // applied to the conversation with the outcome, unless RetryAt is set
 }

@@ -195,7 +195,9 @@ func (t *tx) settle(id uint64, o store.Outcome) error {
 		return err
 	}
 	if !o.RetryAt.IsZero() || o.Abandoned {
-		d.Attempts++
+		if !o.Held {
+			d.Attempts++
+		}
 		d.LastError = o.Error
 	}
 	if o.Unsent {

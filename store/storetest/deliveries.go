@@ -192,6 +192,10 @@ func begun(t *testing.T, s store.Store) {
 	if got := maybe("put off and not sent", time.Time{}); got.Attempts != 2 || got.LastError != "ratelimited" {
 		t.Errorf("after two attempts it is %+v", got)
 	}
+	settles(t, s, d, store.Outcome{RetryAt: noon.Add(time.Minute), Error: "gathering", Held: true})
+	if got := maybe("held", time.Time{}); got.Attempts != 2 || got.LastError != "gathering" {
+		t.Errorf("held after two attempts it is %+v", got)
+	}
 	begins(d, noon.Add(2*time.Minute))
 	settles(t, s, d, store.Outcome{Abandoned: true, Error: "timeout"})
 	if all := outbox(t, s, true); !all[0].MaybeSent.Equal(noon.Add(2 * time.Minute)) {
