@@ -223,6 +223,24 @@ func (w *Workspace) view(channel, thread string) []Message {
 	return w.shown(c, "", thread)
 }
 
+// Posted lists what stands in a channel as it was posted, replies among the rest, without its first
+// from messages: for whoever has those already.
+func (w *Workspace) Posted(channel string, from int) []Message {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c, ok := w.channels[channel]
+	if !ok || from >= len(c.messages) {
+		return nil
+	}
+	var out []Message
+	for _, m := range c.messages[from:] {
+		copied := *m
+		copied.Channel = channel
+		out = append(out, copied)
+	}
+	return out
+}
+
 // Message finds one message of a channel, in or out of threads.
 func (w *Workspace) Message(channel, ts string) (Message, bool) {
 	w.mu.Lock()

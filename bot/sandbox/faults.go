@@ -11,7 +11,7 @@ import (
 type Fault struct {
 	Kind FaultKind
 	// Delay is Slow's wait, LateVisible's time out of sight, and RateLimited's Retry-After
-	// (default one second).
+	// (default one second; below zero, Slack does not say how long).
 	Delay time.Duration
 }
 
@@ -71,8 +71,10 @@ func (w *Workspace) faultFor(method string) Fault {
 func (w *Workspace) before(rw http.ResponseWriter, r *http.Request, f Fault) bool {
 	switch f.Kind {
 	case RateLimited:
-		wait := max(f.Delay, time.Second)
-		rw.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+		if f.Delay >= 0 {
+			wait := max(f.Delay, time.Second)
+			rw.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+		}
 		rw.Header().Set("Content-Type", "application/json")
 		rw.WriteHeader(http.StatusTooManyRequests)
 		_, _ = rw.Write([]byte(`{"ok":false,"error":"ratelimited"}`))

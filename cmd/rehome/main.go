@@ -30,6 +30,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"rehome/bot"
 )
 
 func main() {
@@ -80,6 +82,8 @@ type program struct {
 	started bool   // a command began; before that, every error is a misuse
 
 	keyboard *keyboard // what guide's questions are answered on
+
+	change func(*bot.Bot) // makes serve's bot another one; nil but in tests, to see them fail
 }
 
 type stdio struct {

@@ -19,7 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(tidy{m}, map[string]func(){"rehome": main})
+	testscript.Main(tidy{m}, programs)
 }
 
 // tidy runs the tests and looks whether a goroutine has outlived them: every one

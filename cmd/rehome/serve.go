@@ -79,6 +79,9 @@ func (p *program) serve(ctx context.Context, listenAt, storeAt string) (err erro
 		return errors.Join(err, l.Close())
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
+	if p.change != nil {
+		p.change(a.bot)
+	}
 	version, _ := built()
 	pol := a.policy.Version(p.now())
 	a.log.Info("rehome is up", "version", version, "listen", l.Addr().String(), "store", a.path,

@@ -1,0 +1,358 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"rehome/bot/sandbox"
+)
+
+// The crash harness: `rehome serve`, in a process of its own over one store, is
+// killed at random moments and started again, while Slack breaks off, stalls and
+// answers late, alerts come in, and people press and type. Afterwards everything
+// is as if nothing had happened: see judge.
+//
+//	crash_test.go          the run, and how long
+//	crash_slack_test.go    a Slack that misbehaves, and the people in it
+//	crash_child_test.go    the process that is killed
+//	crash_judge_test.go    what must be true in the end
+//	crash_writes_…_test.go the same, killed at each write to the disk in turn
+//
+// By hand, for as long as one likes, and again as it was:
+//
+//	REHOME_CRASH_FOR=10m go test ./cmd/rehome -run TestCrash -timeout 0 -v
+//	REHOME_CRASH_SEED=7 go test ./cmd/rehome -run TestCrash -v
+//
+// A seed fixes what goes wrong when; how that falls together with what the
+// program is at differs from run to run.
+
+// How long is waited for Slack here, and how late it is. Slack may be as late as
+// crashLate after our side has given up; crashSettle leaves room for a machine
+// that is busy.
+const (
+	crashTimeout = 400 * time.Millisecond
+	crashLate    = 800 * time.Millisecond
+	crashSettle  = 2500 * time.Millisecond
+)
+
+// A crash is one run of the harness.
+type crash struct {
+	t     *testing.T
+	seed  uint64
+	slack *hostile
+	v     *victim
+	store string // the file
+	most  int    // messages to come of what is sent; 0: no end
+	token string
+
+	mu    sync.Mutex
+	sent  map[string]place // alerts that were answered with 202, and where they belong
+	taken map[string]int   // how often each was said to be new
+	kills int
+}
+
+func TestCrash(t *testing.T) {
+	long := lasting(t)
+	c := newCrash(t, asItIs)
+	if long == 0 {
+		c.most = 700
+	}
+	began := time.Now()
+	// At least so much is done however slow the machine is, and no more than
+	// that when nobody asked for it.
+	c.rage(func() bool {
+		return time.Since(began) >= long && (long > 0 || c.kills >= 20 && c.slack.posted.Load() >= 500)
+	}, 3*time.Minute+long)
+	raged := time.Since(began)
+	c.calm(c.patience(long))
+	v := c.judge()
+	t.Logf("%s; in %s, and %s to come to rest", v, raged.Round(time.Second), (time.Since(began) - raged).Round(time.Second))
+	if stall := c.slack.stalled(); stall > crashSettle/4 && len(v.wrong) > 0 {
+		t.Skipf("this machine stood still for %s, longer than the test can tell from a fault of ours: %s", stall, v.wrong[0])
+	}
+	for i, wrong := range v.wrong {
+		if i == 20 {
+			t.Errorf("and %d more", len(v.wrong)-i)
+			break
+		}
+		t.Error(wrong)
+	}
+}
+
+// Without what keeps messages from being doubled, the harness sees them doubled.
+func TestCrashSeesWhatANaiveProgramDoubles(t *testing.T) {
+	for _, name := range []string{resending, hasty} {
+		t.Run(name, func(t *testing.T) {
+			c := newCrash(t, name)
+			c.rage(func() bool { return c.slack.doubled.Load() > 0 }, 2*time.Minute)
+			t.Logf("seed %d: doubled %d of %d messages, %d kills", c.seed, c.slack.doubled.Load(), c.slack.posted.Load(), c.kills)
+			if c.slack.doubled.Load() == 0 {
+				t.Errorf("nothing is doubled, so that the harness proves nothing")
+			}
+			_ = c.v.end(syscall.SIGKILL)
+		})
+	}
+}
+
+// lasting is how long REHOME_CRASH_FOR wants the harness to run.
+func lasting(t *testing.T) time.Duration {
+	t.Helper()
+	said := os.Getenv("REHOME_CRASH_FOR")
+	if said == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(said)
+	if err != nil {
+		t.Fatalf("REHOME_CRASH_FOR: %v; write it as 10m", err)
+	}
+	return d
+}
+
+// patience is how long everything may take to come to rest. What was put off
+// over and over waits for up to five minutes.
+func (c *crash) patience(long time.Duration) time.Duration {
+	if long > 0 {
+		return 10 * time.Minute
+	}
+	return 3 * time.Minute
+}
+
+func newCrash(t *testing.T, program string) *crash {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it takes some twenty seconds, and -short was asked for")
+	}
+	seed := rand.Uint64N(1_000_000)
+	if said := os.Getenv("REHOME_CRASH_SEED"); said != "" {
+		var err error
+		if seed, err = strconv.ParseUint(said, 10, 64); err != nil {
+			t.Fatalf("REHOME_CRASH_SEED: %v; write a number", err)
+		}
+	}
+	t.Logf("REHOME_CRASH_SEED=%d", seed)
+	dir := shortDir(t)
+	c := &crash{t: t, seed: seed, store: filepath.Join(dir, "s.db"), token: "crash-canary", sent: map[string]place{}, taken: map[string]int{}}
+	c.slack = newHostile(t, seed, lasting(t) >= 2*time.Minute)
+	config := filepath.Join(dir, "rehome.yaml")
+	if err := os.WriteFile(config, []byte(c.settings()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.v = &victim{t: t, name: program, up: c.slack.reachAt, env: []string{
+		"SLACK_API_URL=" + c.slack.api, "SLACK_BOT_TOKEN=" + botToken, "SLACK_APP_TOKEN=", "SLACK_SIGNING_SECRET=" + signing,
+		"REHOME_CONFIG=" + config, "REHOME_STORE=bolt:" + c.store, "REHOME_LISTEN=127.0.0.1:0", "REHOME_INTAKE_TOKEN=" + c.token,
+	}}
+	if c.slack.socket {
+		c.v.env = append(c.v.env, "SLACK_APP_TOKEN="+appToken, "SLACK_SIGNING_SECRET=")
+	}
+	return c
+}
+
+func (c *crash) settings() string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "slack: {timeout: %s, settle: %s, unlimited: true}\nroutes:\n", crashTimeout, crashSettle)
+	for _, p := range places {
+		if p.party == "" { // the others of the channel fit the same rule
+			fmt.Fprintf(&s, "  - {title: %q, cloud: %s, channel: %s}\n", p.title, p.cloud, p.channel)
+		}
+	}
+	return s.String()
+}
+
+// rage kills and starts the program, with all that goes wrong around it, until
+// enough says so. It leaves a process running.
+func (c *crash) rage(enough func() bool, within time.Duration) {
+	ctx, stop := context.WithTimeout(c.t.Context(), within)
+	defer stop()
+	c.slack.wild.Store(true)
+	sending, quiet := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() { c.send(sending, i) })
+	}
+	defer all.Wait()
+	defer quiet()
+	r := rand.New(rand.NewPCG(c.seed, 1))
+	for ctx.Err() == nil {
+		if err := c.v.start(ctx); err != nil {
+			c.t.Fatal(err)
+		}
+		if enough() {
+			return
+		}
+		if err := c.v.live(ctx, nextFate(r)); err != nil {
+			c.t.Fatal(err)
+		}
+		c.kills++
+	}
+	c.t.Fatalf("it was not enough within %s: %d messages, %d kills", within, c.slack.posted.Load(), c.kills)
+}
+
+// calm lets everything come to rest, with a Slack that does as it should, and
+// stops the program in order.
+func (c *crash) calm(within time.Duration) {
+	ctx, stop := context.WithTimeout(c.t.Context(), within)
+	defer stop()
+	c.slack.wild.Store(false)
+	c.awaitReplies(ctx)
+	c.awaitEmpty(ctx)
+	c.slack.rest()
+	c.awaitEmpty(ctx)
+	if err := c.v.end(syscall.SIGTERM); err != nil {
+		c.t.Fatalf("asked to stop, it says %v:\n%s", err, c.v.last())
+	}
+}
+
+// awaitEmpty waits until nothing waits to be said.
+func (c *crash) awaitEmpty(ctx context.Context) {
+	c.t.Helper()
+	var left []waiting
+	for ctx.Err() == nil {
+		if r, ok := dialBeside(c.store); ok {
+			var err error
+			left, err = r.outbox(ctx, false)
+			_ = r.Close()
+			if err == nil && len(left) == 0 {
+				return
+			}
+		}
+		wait(ctx, 50*time.Millisecond)
+	}
+	c.t.Fatalf("%d deliveries still wait, the first is %+v", len(left), left[:min(1, len(left))])
+}
+
+// awaitReplies waits until every question of every alert has its answer.
+func (c *crash) awaitReplies(ctx context.Context) {
+	c.t.Helper()
+	for ctx.Err() == nil {
+		if r, ok := dialBeside(c.store); ok {
+			all, err := r.list(ctx)
+			_ = r.Close()
+			if err == nil && !slices.ContainsFunc(all, func(l listed) bool { return l.Status == "asking" }) {
+				return
+			}
+		}
+		wait(ctx, 200*time.Millisecond)
+	}
+	c.t.Fatal("there are questions that nobody ever answered")
+}
+
+// send delivers alerts, each until it is taken in, as senders do.
+func (c *crash) send(ctx context.Context, sender int) {
+	r := rand.New(rand.NewPCG(c.seed, 100+uint64(sender)))
+	for n := 0; ctx.Err() == nil; n++ {
+		if due, all := c.backlog(); due > 200 || c.most > 0 && all > c.most {
+			wait(ctx, 20*time.Millisecond)
+			continue
+		}
+		id, p := fmt.Sprintf("CRASH-%d-%d", sender, n), places[r.IntN(len(places))]
+		// Once begun, an alert is delivered to the end, so that what came of it is known.
+		for times := 1 + r.IntN(8)/7; times > 0; {
+			if c.sendOnce(id, p) {
+				times--
+				continue
+			}
+			if ctx.Err() != nil && c.v.address() == "" {
+				return // nobody is there any more, and it was not taken in
+			}
+			wait(ctx, 20*time.Millisecond)
+		}
+		wait(ctx, time.Duration(r.IntN(60))*time.Millisecond)
+	}
+}
+
+// backlog is about how many messages are still to be posted, and of how many.
+func (c *crash) backlog() (due, all int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.sent {
+		all += len(p.cards())
+	}
+	return all - int(c.slack.posted.Load()), all
+}
+
+// A place is a kind of alert, and the channel that it belongs in.
+type place struct{ channel, title, cloud, party string }
+
+var places = func() (all []place) {
+	for _, title := range []string{"AAD Entra Apps in Prod Tenants using certificates in Non-Prod Tenant", "AAD Entra Apps cloud mismatches with Cert Cloud"} {
+		for _, cloud := range []string{"Public", "Fairfax", "Mooncake"} {
+			for _, party := range []string{"", "1P", "3P"} {
+				all = append(all, place{fmt.Sprintf("C0CRASH%d%s", len(title), strings.ToUpper(cloud)), title, cloud, party})
+			}
+		}
+	}
+	return all
+}()
+
+// crashChannels are the channels of places, each once.
+func crashChannels() []sandbox.Channel {
+	byID := map[string]sandbox.Channel{}
+	for _, p := range places {
+		byID[p.channel] = sandbox.Channel{ID: p.channel, Name: strings.ToLower(p.channel), BotMember: true}
+	}
+	return slices.SortedFunc(maps.Values(byID), func(a, b sandbox.Channel) int { return strings.Compare(a.ID, b.ID) })
+}
+
+// sendOnce delivers an alert as a CloudEvent and reports whether it was taken in.
+func (c *crash) sendOnce(id string, p place) bool {
+	url := c.v.address()
+	if url == "" {
+		return false
+	}
+	event, err := json.Marshal(map[string]any{
+		"specversion": "1.0", "type": "com.contoso.rehome.violation.detected.v1", "source": "/contoso/crash", "id": "event-" + id,
+		"data": map[string]any{
+			"id": id, "source": map[string]any{"system": "other"}, "title": p.title,
+			"app": map[string]any{"displayName": "Contoso " + id, "cloud": p.cloud, "party": p.party},
+		},
+	})
+	if err != nil {
+		c.t.Error(err)
+		return true
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/violations", bytes.NewReader(event))
+	if err != nil {
+		c.t.Error(err)
+		return true
+	}
+	req.Close = true
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	req.Header.Set("Content-Type", "application/cloudevents+json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false // it was killed meanwhile
+	}
+	defer func() { _ = resp.Body.Close() }()
+	said, err := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusAccepted {
+		c.t.Errorf("an alert was answered %s: %s", resp.Status, said)
+		return err == nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent[id] = p // the status alone says that it is in
+	var answer struct{ Accepted int }
+	if err == nil && json.Unmarshal(said, &answer) == nil {
+		c.taken[id] += answer.Accepted
+	}
+	return true
+}
