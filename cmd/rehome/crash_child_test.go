@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -24,6 +25,8 @@ type victim struct {
 	name string   // of the program: one of those TestMain knows
 	env  []string // beside the test's own
 	up   func(url string)
+	// launch starts the process and returns what waits for its end; nil: as usual.
+	launch func(*exec.Cmd) (wait func() error, err error)
 
 	mu      sync.Mutex
 	process *exec.Cmd
@@ -45,10 +48,15 @@ func (v *victim) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = w.Close() }()
 	c.Stdout, c.Stderr = w, w
-	if err := c.Start(); err != nil {
-		return err
+	launch := v.launch
+	if launch == nil {
+		launch = func(c *exec.Cmd) (func() error, error) { return c.Wait, c.Start() }
+	}
+	over, err := launch(c)
+	_ = w.Close() // the process has its own; it ends with that
+	if err != nil {
+		return errors.Join(err, out.Close())
 	}
 	ended, listens := make(chan error, 1), make(chan string, 1)
 	v.mu.Lock()
@@ -56,7 +64,7 @@ func (v *victim) start(ctx context.Context) error {
 	v.mu.Unlock()
 	go func() {
 		v.listen(out, listens)
-		ended <- c.Wait()
+		ended <- over()
 	}()
 	select {
 	case url, ok := <-listens:

@@ -54,13 +54,14 @@ const (
 
 // A crash is one run of the harness.
 type crash struct {
-	t     *testing.T
-	seed  uint64
-	slack *hostile
-	v     *victim
-	store string // the file
-	most  int    // messages to come of what is sent; 0: no end
-	token string
+	t      *testing.T
+	seed   uint64
+	slack  *hostile
+	v      *victim
+	store  string // the file
+	settle time.Duration
+	most   int // messages to come of what is sent; 0: no end
+	token  string
 
 	mu    sync.Mutex
 	sent  map[string]place // alerts that were answered with 202, and where they belong
@@ -70,7 +71,7 @@ type crash struct {
 
 func TestCrash(t *testing.T) {
 	long := lasting(t)
-	c := newCrash(t, asItIs)
+	c := newCrash(t, asItIs, seedOf(t), crashTimeout, crashSettle)
 	if long == 0 {
 		c.most = 700
 	}
@@ -84,15 +85,21 @@ func TestCrash(t *testing.T) {
 	c.calm(c.patience(long))
 	v := c.judge()
 	t.Logf("%s; in %s, and %s to come to rest", v, raged.Round(time.Second), (time.Since(began) - raged).Round(time.Second))
-	if stall := c.slack.stalled(); stall > crashSettle/4 && len(v.wrong) > 0 {
-		t.Skipf("this machine stood still for %s, longer than the test can tell from a fault of ours: %s", stall, v.wrong[0])
+	c.report(v)
+}
+
+// report fails the test with what is wrong.
+func (c *crash) report(v *verdict) {
+	c.t.Helper()
+	if stall := c.slack.stalled(); stall > c.settle/4 && len(v.wrong) > 0 {
+		c.t.Skipf("this machine stood still for %s, longer than the test can tell from a fault of ours: %s", stall, v.wrong[0])
 	}
 	for i, wrong := range v.wrong {
 		if i == 20 {
-			t.Errorf("and %d more", len(v.wrong)-i)
+			c.t.Errorf("and %d more", len(v.wrong)-i)
 			break
 		}
-		t.Error(wrong)
+		c.t.Error(wrong)
 	}
 }
 
@@ -100,7 +107,7 @@ func TestCrash(t *testing.T) {
 func TestCrashSeesWhatANaiveProgramDoubles(t *testing.T) {
 	for _, name := range []string{resending, hasty} {
 		t.Run(name, func(t *testing.T) {
-			c := newCrash(t, name)
+			c := newCrash(t, name, seedOf(t), crashTimeout, crashSettle)
 			c.rage(func() bool { return c.slack.doubled.Load() > 0 }, 2*time.Minute)
 			t.Logf("seed %d: doubled %d of %d messages, %d kills", c.seed, c.slack.doubled.Load(), c.slack.posted.Load(), c.kills)
 			if c.slack.doubled.Load() == 0 {
@@ -134,7 +141,8 @@ func (c *crash) patience(long time.Duration) time.Duration {
 	return 3 * time.Minute
 }
 
-func newCrash(t *testing.T, program string) *crash {
+// seedOf is the seed that is asked for, or another one each time.
+func seedOf(t *testing.T) uint64 {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("it takes some twenty seconds, and -short was asked for")
@@ -147,11 +155,16 @@ func newCrash(t *testing.T, program string) *crash {
 		}
 	}
 	t.Logf("REHOME_CRASH_SEED=%d", seed)
+	return seed
+}
+
+func newCrash(t *testing.T, program string, seed uint64, timeout, settle time.Duration) *crash {
+	t.Helper()
 	dir := shortDir(t)
-	c := &crash{t: t, seed: seed, store: filepath.Join(dir, "s.db"), token: "crash-canary", sent: map[string]place{}, taken: map[string]int{}}
+	c := &crash{t: t, seed: seed, settle: settle, store: filepath.Join(dir, "s.db"), token: "crash-canary", sent: map[string]place{}, taken: map[string]int{}}
 	c.slack = newHostile(t, seed, lasting(t) >= 2*time.Minute)
 	config := filepath.Join(dir, "rehome.yaml")
-	if err := os.WriteFile(config, []byte(c.settings()), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(crashSettings(timeout, settle)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c.v = &victim{t: t, name: program, up: c.slack.reachAt, env: []string{
@@ -164,9 +177,9 @@ func newCrash(t *testing.T, program string) *crash {
 	return c
 }
 
-func (c *crash) settings() string {
+func crashSettings(timeout, settle time.Duration) string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "slack: {timeout: %s, settle: %s, unlimited: true}\nroutes:\n", crashTimeout, crashSettle)
+	fmt.Fprintf(&s, "slack: {timeout: %s, settle: %s, unlimited: true}\nroutes:\n", timeout, settle)
 	for _, p := range places {
 		if p.party == "" { // the others of the channel fit the same rule
 			fmt.Fprintf(&s, "  - {title: %q, cloud: %s, channel: %s}\n", p.title, p.cloud, p.channel)
@@ -210,13 +223,19 @@ func (c *crash) calm(within time.Duration) {
 	ctx, stop := context.WithTimeout(c.t.Context(), within)
 	defer stop()
 	c.slack.wild.Store(false)
+	c.settled(ctx)
+	if err := c.v.end(syscall.SIGTERM); err != nil {
+		c.t.Fatalf("asked to stop, it says %v:\n%s", err, c.v.last())
+	}
+}
+
+// settled waits until everything is answered and said, and sends the people home.
+func (c *crash) settled(ctx context.Context) {
+	c.t.Helper()
 	c.awaitReplies(ctx)
 	c.awaitEmpty(ctx)
 	c.slack.rest()
 	c.awaitEmpty(ctx)
-	if err := c.v.end(syscall.SIGTERM); err != nil {
-		c.t.Fatalf("asked to stop, it says %v:\n%s", err, c.v.last())
-	}
 }
 
 // awaitEmpty waits until nothing waits to be said.
