@@ -161,7 +161,7 @@ func markOf(m sandbox.Message) (mark, bool) {
 // answer is somebody who reads a channel and answers its questions: with the
 // first of the choices, pressed or typed, sometimes late, sometimes twice.
 func (h *hostile) answer(ctx context.Context, channel string, r *rand.Rand) {
-	var open []string // questions, by ts
+	open := map[string]time.Time{} // questions, by ts, and when to look at them again
 	seen := map[mark]bool{}
 	for read := 0; ctx.Err() == nil; wait(ctx, 20*time.Millisecond) {
 		fresh := h.w.Posted(channel, read)
@@ -178,18 +178,28 @@ func (h *hostile) answer(ctx context.Context, channel string, r *rand.Rand) {
 			seen[k] = true
 			h.posted.Add(1)
 			if strings.HasPrefix(k.Key, "q") {
-				open = append(open, m.TS)
+				open[m.TS] = time.Now()
 			}
 		}
-		open = slices.DeleteFunc(open, func(ts string) bool {
-			m, ok := h.w.Message(channel, ts)
-			return !ok || r.IntN(3) == 0 && !h.reply(m, r)
-		})
+		for ts, next := range open {
+			if time.Now().Before(next) || r.IntN(3) > 0 {
+				continue
+			}
+			m, _ := h.w.Message(channel, ts)
+			asked, took := h.reply(m, r)
+			switch {
+			case !asked:
+				delete(open, ts)
+			case took:
+				open[ts] = time.Now().Add(3 * time.Second) // for the answer to be seen
+			}
+		}
 	}
 }
 
-// reply answers a question, and reports whether there was one to answer.
-func (h *hostile) reply(m sandbox.Message, r *rand.Rand) bool {
+// reply answers a question, and reports whether there was one and whether the
+// answer was taken.
+func (h *hostile) reply(m sandbox.Message, r *rand.Rand) (asked, took bool) {
 	choose, label := func() error { return nil }, ""
 	for _, b := range m.Buttons() {
 		if strings.HasPrefix(b.BlockID, "ask:") {
@@ -204,16 +214,16 @@ func (h *hostile) reply(m sandbox.Message, r *rand.Rand) bool {
 	}
 	switch {
 	case label == "":
-		return false
+		return false, false
 	case r.IntN(6) == 0:
-		_, _ = h.w.Say(rivera, m.Channel, m.ThreadTS, label) // whoever does not see it work says it again
-	default:
-		_ = choose() // as above
-		if r.IntN(8) == 0 {
-			_ = choose()
-		}
+		_, err := h.w.Say(rivera, m.Channel, m.ThreadTS, label) // said again when nothing comes of it
+		return true, err == nil
 	}
-	return true
+	err := choose()
+	if r.IntN(8) == 0 {
+		_ = choose() // some press twice
+	}
+	return true, err == nil
 }
 
 // beat notes the longest time that this process did not get to run.

@@ -60,6 +60,7 @@ type crash struct {
 	v      *victim
 	store  string // the file
 	settle time.Duration
+	due    int // messages that may be still to come while alerts are sent
 	most   int // messages to come of what is sent; 0: no end
 	token  string
 
@@ -72,8 +73,9 @@ type crash struct {
 func TestCrash(t *testing.T) {
 	long := lasting(t)
 	c := newCrash(t, asItIs, seedOf(t), crashTimeout, crashSettle)
+	c.due = 500
 	if long == 0 {
-		c.most = 700
+		c.due, c.most = 200, 700
 	}
 	began := time.Now()
 	// At least so much is done however slow the machine is, and no more than
@@ -108,6 +110,7 @@ func TestCrashSeesWhatANaiveProgramDoubles(t *testing.T) {
 	for _, name := range []string{resending, hasty} {
 		t.Run(name, func(t *testing.T) {
 			c := newCrash(t, name, seedOf(t), crashTimeout, crashSettle)
+			c.due = 200
 			c.rage(func() bool { return c.slack.doubled.Load() > 0 }, 2*time.Minute)
 			t.Logf("seed %d: doubled %d of %d messages, %d kills", c.seed, c.slack.doubled.Load(), c.slack.posted.Load(), c.kills)
 			if c.slack.doubled.Load() == 0 {
@@ -276,7 +279,7 @@ func (c *crash) awaitReplies(ctx context.Context) {
 func (c *crash) send(ctx context.Context, sender int) {
 	r := rand.New(rand.NewPCG(c.seed, 100+uint64(sender)))
 	for n := 0; ctx.Err() == nil; n++ {
-		if due, all := c.backlog(); due > 200 || c.most > 0 && all > c.most {
+		if due, all := c.backlog(); due > c.due || c.most > 0 && all > c.most {
 			wait(ctx, 20*time.Millisecond)
 			continue
 		}
