@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,7 +72,7 @@ func work(t *testing.T, s store.Store, chat Chat, story func(b *Bot)) {
 	story(b)
 	synctest.Wait()
 	stop()
-	if err := <-ended; err != nil && !errors.Is(err, store.ErrUncertain) { // a dying store's
+	if err := <-ended; err != nil && !errors.Is(err, store.ErrUncertain) { // a failing store's
 		t.Errorf("Run: %v", err)
 	}
 }
@@ -93,13 +94,31 @@ func TestAMessageOfAProcessBeforeUsIsGivenTimeToAppear(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := store.NewMem()
 		chat := &tardy{held: first("root", 3*time.Minute, 5*time.Second)}
-		work(t, &dying{Store: mem}, chat, func(b *Bot) {
+		work(t, &failing{Store: mem}, chat, func(b *Bot) {
 			open(t, t.Context(), b, "k1", "C1")
 			pass(3*time.Minute + time.Second)
 		})
 		work(t, mem, chat, func(*Bot) { pass(5 * time.Minute) })
 		want(t, &chat.room, "RH-1 post root in C1/", "RH-1 post q1 in C1/1")
 	})
+}
+
+// A failing store takes no outcome, and nothing at all after that.
+type failing struct {
+	store.Store
+	failed atomic.Bool
+}
+
+func (f *failing) Begin(ctx context.Context, d store.Delivery, at time.Time) error {
+	if f.failed.Load() {
+		return store.ErrUncertain
+	}
+	return f.Store.Begin(ctx, d, at)
+}
+
+func (f *failing) Settle(context.Context, ...store.Settled) error {
+	f.failed.Store(true)
+	return store.ErrUncertain
 }
 
 // An edit that was under way when the process was killed may come after what the
@@ -117,7 +136,7 @@ func TestAnEditThatComesLateDoesNotUndoTheNext(t *testing.T) {
 		}
 		work(t, mem, chat, func(b *Bot) { open(t, t.Context(), b, "k1", "C1") })
 		chat.held = first("q1", time.Second, 10*time.Second)
-		work(t, &dying{Store: mem}, chat, func(b *Bot) {
+		work(t, &failing{Store: mem}, chat, func(b *Bot) {
 			handle(b, "k2", conversation.Chosen{By: ada, Question: 1, Value: "3P"})
 			pass(2 * time.Second)
 		})

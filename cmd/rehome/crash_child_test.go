@@ -132,6 +132,15 @@ func (v *victim) end(s syscall.Signal) error {
 	return <-ended
 }
 
+// kill ends what a test that failed has left running.
+func (v *victim) kill() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.process != nil {
+		_ = v.process.Process.Kill() // it may have ended long ago
+	}
+}
+
 // A fate is what becomes of one process: how long it lives, and whether it is
 // stopped for a while in the middle.
 type fate struct{ lives, stopped time.Duration }

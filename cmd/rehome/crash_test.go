@@ -174,6 +174,7 @@ func newCrash(t *testing.T, program string, seed uint64, timeout, settle time.Du
 		"SLACK_API_URL=" + c.slack.api, "SLACK_BOT_TOKEN=" + botToken, "SLACK_APP_TOKEN=", "SLACK_SIGNING_SECRET=" + signing,
 		"REHOME_CONFIG=" + config, "REHOME_STORE=bolt:" + c.store, "REHOME_LISTEN=127.0.0.1:0", "REHOME_INTAKE_TOKEN=" + c.token,
 	}}
+	t.Cleanup(c.v.kill)
 	if c.slack.socket {
 		c.v.env = append(c.v.env, "SLACK_APP_TOKEN="+appToken, "SLACK_SIGNING_SECRET=")
 	}
@@ -309,7 +310,8 @@ func (c *crash) backlog() (due, all int) {
 	return all - int(c.slack.posted.Load()), all
 }
 
-// A place is a kind of alert, and the channel that it belongs in.
+// A place is a kind of alert, none with an owner or a service: direct messages,
+// digests and reports are not among what judge knows. It is worked in its channel.
 type place struct{ channel, title, cloud, party string }
 
 var places = func() (all []place) {
