@@ -69,6 +69,35 @@ func TestAFaultSpoilsTheAnswerBeforeOrAfterTheWork(t *testing.T) {
 	}
 }
 
+func TestSlackNeedNotSayHowLongToWait(t *testing.T) {
+	cfg := office()
+	cfg.Fault = first("chat.postMessage", sandbox.Fault{Kind: sandbox.RateLimited, Delay: -1})
+	inBubble(t, cfg, func(t *testing.T, b *bubble) {
+		_, _, err := b.api.PostMessage(ops, slack.MsgOptionText("x", false))
+		var status slack.StatusCodeError
+		if !errors.As(err, &status) || status.Code != 429 {
+			t.Errorf("the client is told %v", err)
+		}
+	})
+}
+
+func TestEverythingPostedIsListedInOrder(t *testing.T) {
+	w, _, _ := open(t, office())
+	root := must(w.Say(ann, ops, "", "first"))
+	must(w.Say(ann, ops, "", "second"))
+	must(w.Say(bob, ops, root, "a reply"))
+	var said []string
+	for _, m := range w.Posted(ops, 1) {
+		said = append(said, m.Text)
+	}
+	if got := strings.Join(said, ", "); got != "second, a reply" {
+		t.Errorf("after the first: %s", got)
+	}
+	if more := w.Posted(ops, 3); more != nil {
+		t.Errorf("after the last: %v", more)
+	}
+}
+
 func TestAHangingCallEndsWhenTheClientGivesUp(t *testing.T) {
 	cfg := office()
 	cfg.Fault = first("chat.postMessage", sandbox.Fault{Kind: sandbox.Hang})
