@@ -132,7 +132,7 @@ func New(b Bot) *Bot {
 	}
 	b.Manners = b.Manners.filled()
 	b.limits = &limits{off: b.Unlimited, empty: map[string]time.Time{}, blocked: map[string]time.Time{}}
-	b.unsure = &unsure{settle: b.Settle, since: map[uint64]time.Time{}}
+	b.unsure = &unsure{since: map[uint64]time.Time{}}
 	b.wake = make(chan struct{}, 1)
 	return &b
 }

@@ -270,7 +270,7 @@ func (b *Bot) unsettled(d store.Delivery) *store.Outcome {
 	if d.MaybeSent.IsZero() {
 		return nil
 	}
-	wait := b.unsure.left(d.ID)
+	wait := b.unsure.left(d.ID, b.Settle)
 	if wait == 0 {
 		return nil
 	}

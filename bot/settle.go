@@ -15,8 +15,6 @@ const settle = 20 * time.Second
 // kept by the clock that nobody sets. By the one on the wall, a clock that is set
 // ahead ends the wait before the message can be seen, and it is sent twice.
 type unsure struct {
-	settle time.Duration
-
 	mu    sync.Mutex
 	since map[uint64]time.Time // by delivery
 }
@@ -28,9 +26,9 @@ func (u *unsure) begin(id uint64) {
 	u.since[id] = time.Now()
 }
 
-// left returns how long it must still be waited before a delivery is looked
-// for. When that is nothing, its wait is over and forgotten.
-func (u *unsure) left(id uint64) time.Duration {
+// left returns how long of settle must still be waited before a delivery is
+// looked for. When that is nothing, its wait is over and forgotten.
+func (u *unsure) left(id uint64, settle time.Duration) time.Duration {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	since, known := u.since[id]
@@ -38,7 +36,7 @@ func (u *unsure) left(id uint64) time.Duration {
 		since = time.Now()
 		u.since[id] = since
 	}
-	left := u.settle - time.Since(since)
+	left := settle - time.Since(since)
 	if left <= 0 {
 		delete(u.since, id)
 	}

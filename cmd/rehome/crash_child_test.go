@@ -151,9 +151,9 @@ type fate struct{ lives, stopped time.Duration }
 func nextFate(r *rand.Rand) fate {
 	between := func(from, to time.Duration) time.Duration { return from + time.Duration(r.Int64N(int64(to-from))) }
 	switch n := r.IntN(100); {
-	case n < 15:
+	case n < 25:
 		return fate{lives: between(crashSettle, crashSettle+1500*time.Millisecond)}
-	case n < 20:
+	case n < 29:
 		return fate{lives: between(crashSettle, 2*crashSettle), stopped: between(100*time.Millisecond, 2*crashSettle)}
 	}
 	return fate{lives: between(10*time.Millisecond, 500*time.Millisecond)}

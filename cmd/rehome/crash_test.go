@@ -213,7 +213,11 @@ func (c *crash) rage(enough func() bool, within time.Duration) {
 		if enough() {
 			return
 		}
-		if err := c.v.live(ctx, nextFate(r)); err != nil {
+		f := nextFate(r)
+		if c.most > 0 && c.kills >= 20 {
+			f = fate{lives: crashSettle + time.Second} // enough kills; it is the messages that are waited for
+		}
+		if err := c.v.live(ctx, f); err != nil {
 			c.t.Fatal(err)
 		}
 		c.kills++
