@@ -72,7 +72,7 @@ type crash struct {
 
 func TestCrash(t *testing.T) {
 	long := lasting(t)
-	c := newCrash(t, asItIs, seedOf(t), crashTimeout, crashSettle)
+	c := newCrash(t, unchanged, seedOf(t), crashTimeout, crashSettle)
 	c.due = 500
 	if long == 0 {
 		c.due, c.most = 200, 700

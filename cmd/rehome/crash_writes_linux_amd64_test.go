@@ -51,7 +51,7 @@ func TestCrashAtEachWrite(t *testing.T) {
 // crashAt runs the story with the program killed at write n; 0 is never. It
 // returns how many writes there were.
 func crashAt(t *testing.T, seed uint64, n int) int {
-	c := newCrash(t, asItIs, seed, 300*time.Millisecond, 600*time.Millisecond)
+	c := newCrash(t, unchanged, seed, 300*time.Millisecond, 600*time.Millisecond)
 	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
 	var alert, again sync.WaitGroup
