@@ -147,14 +147,15 @@ func TestACopyThatBreaksOffIsNoBackup(t *testing.T) {
 // before it had said anything. The bot says nothing twice, and goes on. What may
 // have been said is given twenty seconds to appear: the roots, then the questions.
 func TestABotThatIsRestoredSaysNothingTwice(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it waits 40 seconds, which -short leaves out")
-	}
 	nothingLeft(t)
 	w, api := slackSide(t, false)
 	dir := shortDir(t)
 	path := filepath.Join(dir, "s.db")
-	env := map[string]string{"SLACK_BOT_TOKEN": botToken, "SLACK_SIGNING_SECRET": signing, "SLACK_API_URL": api, "REHOME_STORE": "bolt:" + path, "REHOME_CHANNEL": triage}
+	settings := filepath.Join(dir, "rehome.yaml")
+	if err := os.WriteFile(settings, []byte("slack:\n  timeout: 1s\n  settle: 2s\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"REHOME_CONFIG": settings, "SLACK_BOT_TOKEN": botToken, "SLACK_SIGNING_SECRET": signing, "SLACK_API_URL": api, "REHOME_STORE": "bolt:" + path, "REHOME_CHANNEL": triage}
 	alerts := filepath.Join(dir, "alerts.ndjson")
 	var lines strings.Builder
 	for n := 1; n <= 3; n++ {
