@@ -117,10 +117,13 @@ type Told struct {
 	Digest bool
 }
 
-// Unreached says that an owner could not be told.
+// Unreached says that an owner could not be told. Report says that the security
+// channel is to hear of it: the bot says the same of one person but once a day.
 type Unreached struct {
-	To  Person
-	Why string // a code
+	To     Person
+	Why    string // a code
+	Also   int    // how many other conversations they could not be told of with it
+	Report bool
 }
 
 // Linked says that there is another conversation about the same app.
@@ -144,19 +147,25 @@ type Posted struct {
 }
 
 // Gone says that a card's message was deleted by somebody, so that it must be
-// posted anew.
+// posted anew. With Thread, what the thread hangs on is gone, and another one is
+// started.
 type Gone struct {
-	In   int
-	Card string
+	In     int
+	Card   string
+	Thread bool
 }
 
-// Unreachable says that a card could not be delivered for good. When the root
-// cannot be posted in a channel, the conversation moves to a direct message
-// with whoever opened it.
+// Unreachable says that something could not be delivered for good: a card, or
+// What there is no card for. When the root cannot be posted in a channel, the
+// conversation moves to a direct message with whoever opened it. Report says
+// that the security channel is to hear of it: the bot says the same of one place
+// but once a day.
 type Unreachable struct {
-	In   int
-	Card string
-	Why  string
+	In     int
+	Card   string
+	What   string // "an answer to U1"; "" for a card
+	Why    string // a code
+	Report bool
 }
 
 func (Opened) event()      {}

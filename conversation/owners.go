@@ -122,7 +122,9 @@ func (t *turn) thread(p Person) {
 func (t *turn) unreached(e Unreached) {
 	t.setOwner(e.To, func(o *Owner) { o.State, o.Why = NotReach, e.Why })
 	t.record(Person{}, "could not tell "+e.To.ID+": "+e.Why)
-	t.report(text(plain(t.c.ID+": I could not tell "), who(e.To), plain(" ("+e.Why+"). Somebody else has to.")))
+	if e.Report {
+		t.report(sayUnreached(t.c.ID, e))
+	}
 }
 
 // notMine takes an owner's word that the app is not theirs, and keeps it for

@@ -602,25 +602,42 @@ func (t *turn) gone(e Gone) {
 		return
 	}
 	th := &t.c.Threads[e.In]
-	if e.Card == RootKey && th.Anchor == "" {
+	switch {
+	case e.Thread:
+		// Nothing can be said in it any more: start one of our own.
+		th.Anchor, th.Shown = "", nil
+		t.record(Person{}, "the thread is gone; another one is started")
+		t.shows = append(t.shows, Show{In: e.In, Card: RootKey})
+		return
+	case e.Card == RootKey && th.Anchor == "":
 		// A deleted root takes its thread with it: start another one.
 		th.Shown = nil
-	} else {
+	default:
 		th.Shown = maps.Clone(th.Shown)
 		delete(th.Shown, e.Card)
 	}
 	t.record(Person{}, "somebody deleted "+e.Card+"; it is posted anew")
-	t.shows = append(t.shows, Show(e))
+	t.shows = append(t.shows, Show{In: e.In, Card: e.Card})
 }
 
 func (t *turn) unreachable(e Unreachable) {
-	t.record(Person{}, "could not show "+e.Card+": "+e.Why)
-	if e.In < 0 || e.In >= len(t.c.Threads) || e.Card != RootKey {
+	if e.What != "" {
+		t.record(Person{}, "could not say "+e.What+": "+e.Why)
+	} else {
+		t.record(Person{}, "could not show "+e.Card+": "+e.Why)
+	}
+	if e.In < 0 || e.In >= len(t.c.Threads) {
 		return
 	}
 	th := &t.c.Threads[e.In]
-	if th.For.ID != "" {
-		t.unreached(Unreached{To: th.For, Why: e.Why})
+	if e.Card == RootKey && th.For.ID != "" {
+		t.unreached(Unreached{To: th.For, Why: e.Why, Report: e.Report})
+		return
+	}
+	if e.Report {
+		t.report(sayUndelivered(t.c.ID, th.Place, e.Why))
+	}
+	if e.Card != RootKey {
 		return
 	}
 	if t.c.By.ID == "" || th.IsDirect() {

@@ -176,7 +176,7 @@ func (s *stage) do(line string) {
 		m := isTold.FindStringSubmatch(line)
 		s.happen(conversation.Told{To: person(m[1]), Digest: m[2] != ""})
 	case notTold.MatchString(line):
-		s.happen(conversation.Unreached{To: person(notTold.FindStringSubmatch(line)[1]), Why: "user_not_found"})
+		s.happen(conversation.Unreached{To: person(notTold.FindStringSubmatch(line)[1]), Why: "user_not_found", Report: true})
 	case denies.MatchString(line):
 		s.happen(conversation.NotMine{By: person(denies.FindStringSubmatch(line)[1])})
 	case names.MatchString(line):

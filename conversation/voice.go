@@ -258,3 +258,21 @@ func orEmpty(prefix, s string) string {
 	}
 	return prefix + s
 }
+
+// sayUnreached tells the security channel of an owner who could not be told.
+func sayUnreached(id string, e Unreached) policy.Text {
+	if e.Also > 0 {
+		id += " and " + strconv.Itoa(e.Also) + " more"
+	}
+	return text(plain(id+": I could not tell "), who(e.To), plain(" ("+e.Why+"). Somebody else has to."))
+}
+
+// sayUndelivered tells the security channel of a place that takes no messages.
+func sayUndelivered(id string, in Place, why string) policy.Text {
+	where := policy.Span{Kind: policy.Code, Text: in.Channel}
+	if strings.HasPrefix(in.Channel, "U") || strings.HasPrefix(in.Channel, "W") {
+		where = who(Person{ID: in.Channel})
+	}
+	return text(plain(id+": a message for "), where, plain(" could not be delivered ("+why+"). "),
+		policy.Span{Kind: policy.Code, Text: "rehome outbox --failed"}, plain(" lists it and what else fails there; I say this once a day."))
+}

@@ -264,7 +264,7 @@ func (m *memory) apply(in Input) (Applied, error) {
 	if step == nil {
 		return Applied{Again: true, Conversation: old}, nil
 	}
-	next, err := m.advance(old, step, in.At, in.Event)
+	next, err := m.advance(old, step, in.At, in.Event, in.Urgent)
 	if err != nil {
 		return Applied{}, err
 	}
@@ -312,7 +312,7 @@ func (m *memory) settle(id uint64, o Outcome) error {
 		if err != nil {
 			return err
 		}
-		if _, err := m.advance(c, o.Step, o.At, EventOf(id)); err != nil {
+		if _, err := m.advance(c, o.Step, o.At, EventOf(id), m.deliveries[i].Urgent); err != nil {
 			return err
 		}
 	}
@@ -341,7 +341,7 @@ func (m *memory) waits(id uint64) int {
 }
 
 // advance applies a step to old and keeps all that came of it, or nothing.
-func (m *memory) advance(old conversation.Conversation, step Step, at time.Time, event string) (conversation.Conversation, error) {
+func (m *memory) advance(old conversation.Conversation, step Step, at time.Time, event string, urgent bool) (conversation.Conversation, error) {
 	next, effects, err := step.Try(old)
 	if err != nil {
 		return next, err
@@ -387,7 +387,7 @@ func (m *memory) advance(old conversation.Conversation, step Step, at time.Time,
 		default:
 			m.lastDelivery++
 			m.deliveries = append(m.deliveries, Delivery{
-				ID: m.lastDelivery, Conversation: next.ID, Line: LineOf(next.ID, e), Channel: ChannelOf(next, e), Effect: e, Created: at, Due: at,
+				ID: m.lastDelivery, Conversation: next.ID, Line: LineOf(next, e), Channel: ChannelOf(next, e), Urgent: urgent, Effect: e, Created: at, Due: at,
 			})
 		}
 	}
@@ -419,26 +419,32 @@ func (m *Mem) Due(ctx context.Context, now time.Time, take func(Waiting) Taking)
 		return nil, time.Time{}, err
 	}
 	defer m.mu.Unlock()
-	left := map[string]bool{}
-	for _, d := range m.heads() {
-		if left[d.Channel] {
+	type like struct {
+		purpose Purpose
+		Waiting
+	}
+	left := map[like]bool{}
+	heads, urgent := m.heads()
+	for _, d := range heads {
+		of := like{PurposeOf(d.Line), Waiting{Channel: d.Channel, Urgent: urgent[d.Line]}}
+		if left[of] {
 			continue
 		}
 		if d.Due.After(now) {
-			if next.IsZero() {
+			if next.IsZero() || d.Due.Before(next) {
 				next = d.Due
 			}
 			continue
 		}
 		asked := Take
 		if take != nil {
-			asked = take(Waiting{Line: d.Line, Channel: d.Channel})
+			asked = take(Waiting{Line: d.Line, Channel: d.Channel, Urgent: urgent[d.Line]})
 		}
 		switch asked {
 		case Take:
 			ready = append(ready, d)
 		case LeaveChannel:
-			left[d.Channel] = true
+			left[of] = true
 		case Leave:
 		}
 	}
@@ -446,17 +452,30 @@ func (m *Mem) Due(ctx context.Context, now time.Time, take func(Waiting) Taking)
 	return ready, next, nil
 }
 
-// heads returns the oldest delivery of each line, the soonest due first. m.mu is held.
-func (m *Mem) heads() (heads []Delivery) {
-	passed := map[string]bool{}
+// heads returns the oldest delivery of each line, those of urgent lines first
+// and then the soonest due, and which lines are urgent. m.mu is held.
+func (m *Mem) heads() (heads []Delivery, urgent map[string]bool) {
+	passed, urgent := map[string]bool{}, map[string]bool{}
 	for _, d := range m.deliveries {
-		if !d.Abandoned && !passed[d.Line] {
+		if d.Abandoned {
+			continue
+		}
+		if !passed[d.Line] {
 			passed[d.Line] = true
 			heads = append(heads, d)
 		}
+		urgent[d.Line] = urgent[d.Line] || d.Urgent
 	}
-	slices.SortStableFunc(heads, func(a, b Delivery) int { return a.Due.Compare(b.Due) })
-	return heads
+	slices.SortStableFunc(heads, func(a, b Delivery) int {
+		switch u := urgent[a.Line]; {
+		case u == urgent[b.Line]:
+			return a.Due.Compare(b.Due)
+		case u:
+			return -1
+		}
+		return 1
+	})
+	return heads, urgent
 }
 
 // Line implements [Store].

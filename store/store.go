@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"rehome/conversation"
@@ -37,10 +38,11 @@ type Store interface {
 	// Due returns at most one delivery of every line, oldest first: the line's
 	// oldest, when that is due at now. One that is put off holds up its line; one
 	// that was abandoned does not. take, when not nil, is asked about each that is
-	// due before it is read: the channels in no order, what is for one channel by
-	// when it fell due. It must be quick and must not call the store. next is when
-	// the first of those that are not due yet will be, channels that take left
-	// aside; zero for never.
+	// due before it is read: urgent lines before others, otherwise channels and
+	// purposes in no order, and what has both in common by when it fell due. It
+	// must be quick and must not call the store. next is when the first of those
+	// that are not due yet will be, what take left aside with its like; zero for
+	// never.
 	Due(ctx context.Context, now time.Time, take func(Waiting) Taking) (ready []Delivery, next time.Time, err error)
 	// Line returns every delivery that waits in a line, oldest first.
 	Line(ctx context.Context, line string) ([]Delivery, error)
@@ -136,6 +138,7 @@ type Input struct {
 	Finding      string    // when opening: the violation's own key, at most 512 bytes; a conversation opened with it before is returned instead
 	At           time.Time // when it happened, by the clock that Due is asked with
 	Step         Step
+	Urgent       bool // somebody waits for what follows: its deliveries are asked about before others, and so is what follows from those
 	Again        Step // when the finding is known and the event is not: applied to its conversation
 	// Repeat, when not nil, is asked about the conversation of a finding that is
 	// known: true says that the event is no news, and it is treated as one that was
@@ -267,6 +270,7 @@ type Delivery struct {
 	LastError    string              `json:"lastError,omitempty"`
 	MaybeSent    time.Time           `json:"maybeSent,omitzero"` // when it was last begun; zero when it certainly was not carried out
 	Channel      string              `json:"channel,omitempty"`  // ChannelOf, when it was written down
+	Urgent       bool                `json:"urgent,omitempty"`
 	Abandoned    bool                `json:"abandoned,omitempty"`
 }
 
@@ -295,8 +299,13 @@ type Settled struct {
 	Outcome  Outcome
 }
 
-// Waiting is what is known of a line's oldest delivery without reading it.
-type Waiting struct{ Line, Channel string }
+// Waiting is what is known of a line's oldest delivery without reading it. A
+// line is urgent when any delivery in it is: what is behind must not wait longer
+// for what is before it.
+type Waiting struct {
+	Line, Channel string
+	Urgent        bool
+}
 
 // Taking is what to do about a delivery that is due.
 type Taking int
@@ -304,7 +313,7 @@ type Taking int
 const (
 	Leave        Taking = iota // it is left where it is
 	Take                       // it is read
-	LeaveChannel               // it is left, and so is all else that waits for its channel
+	LeaveChannel               // it is left, and so is all else of its channel, purpose and urgency
 )
 
 // ChannelOf returns where a delivery of effect e of conversation c goes: the
@@ -362,22 +371,28 @@ type Entry struct {
 // delivery id.
 func EventOf(id uint64) string { return "delivery/" + strconv.FormatUint(id, 10) }
 
-// LineOf returns the line a delivery of effect e waits in. Posts and edits of
-// one thread are in order; a thread that is stuck does not hold up another, and
-// an answer to one person waits for neither.
-func LineOf(conversationID string, e conversation.Effect) string {
+// LineOf returns the line a delivery of effect e of conversation c waits in,
+// where c is as the effect's own step left it. Posts and edits of one thread are
+// in order; a thread that is stuck does not hold up another, and an answer to one
+// person waits for neither. Edits of a root that is there are in no order with
+// what is said under it: when many roots change at once, nothing waits for that.
+func LineOf(c conversation.Conversation, e conversation.Effect) string {
 	switch e := e.(type) {
 	case conversation.Show:
-		return conversationID + "/" + strconv.Itoa(e.In)
+		line := c.ID + "/" + strconv.Itoa(e.In)
+		if e.Card == conversation.RootKey && e.In >= 0 && e.In < len(c.Threads) && c.Threads[e.In].Shown[conversation.RootKey].TS != "" {
+			line += "/" + conversation.RootKey
+		}
+		return line
 	case conversation.Tell:
-		return conversationID + "/tell/" + e.To.ID
+		return c.ID + "/tell/" + e.To.ID
 	case conversation.Lookup:
 		if e.Late {
-			return conversationID + "/lookup/late" // it waits for hours and holds nothing up
+			return c.ID + "/lookup/late" // it waits for hours and holds nothing up
 		}
-		return conversationID + "/lookup"
+		return c.ID + "/lookup"
 	case conversation.Spread:
-		return conversationID + "/spread"
+		return c.ID + "/spread"
 	case conversation.Gather:
 		return "gather/" + e.To.ID // what is for one person comes together, whatever it is about
 	case conversation.Report:
@@ -385,5 +400,34 @@ func LineOf(conversationID string, e conversation.Effect) string {
 	case conversation.Record, conversation.Remember:
 		// unreachable: they are written with the state and never delivered
 	}
-	return conversationID
+	return c.ID
+}
+
+// Purpose is what the deliveries of a line are for.
+type Purpose int
+
+const (
+	InThread  Purpose = iota // posts and edits in a thread, its root's posting among them
+	RootEdits                // edits of a root that is there
+	Answers                  // words for one person where they acted
+	Lookups                  // questions to the directory, and what is told to other conversations
+	Gathering                // what comes together for one person
+	Reporting                // words for the security channel
+)
+
+// PurposeOf returns what the deliveries of a line are for.
+func PurposeOf(line string) Purpose {
+	switch {
+	case line == "report":
+		return Reporting
+	case strings.HasPrefix(line, "gather/"):
+		return Gathering
+	case strings.Contains(line, "/lookup"), strings.HasSuffix(line, "/spread"):
+		return Lookups
+	case strings.Contains(line, "/tell/"):
+		return Answers
+	case strings.HasSuffix(line, "/"+conversation.RootKey):
+		return RootEdits
+	}
+	return InThread
 }

@@ -134,7 +134,7 @@ func (t *tx) apply(in store.Input) (store.Applied, error) {
 	if step == nil {
 		return store.Applied{Again: true, Conversation: was.is}, nil
 	}
-	is, err := t.advance(n, was, step, in.At, in.Event)
+	is, err := t.advance(n, was, step, in.At, in.Event, in.Urgent)
 	if err != nil {
 		return store.Applied{}, err
 	}
@@ -212,7 +212,7 @@ func (t *tx) settle(id uint64, o store.Outcome) error {
 		if err != nil {
 			return err
 		}
-		if _, err := t.advance(d.Conversation, was, o.Step, o.At, store.EventOf(id)); err != nil {
+		if _, err := t.advance(d.Conversation, was, o.Step, o.At, store.EventOf(id), d.Urgent); err != nil {
 			return err
 		}
 	}
@@ -229,14 +229,14 @@ func (t *tx) settle(id uint64, o store.Outcome) error {
 
 // advance applies a step to a conversation and puts all that came of it. What
 // can be wrong with the step's results is found before anything is put.
-func (t *tx) advance(n uint64, was held, step store.Step, at time.Time, event string) (conversation.Conversation, error) {
+func (t *tx) advance(n uint64, was held, step store.Step, at time.Time, event string, urgent bool) (conversation.Conversation, error) {
 	id := was.is.ID
 	next, effects, err := step.Try(was.is)
 	if err != nil {
 		return next, err
 	}
 	next.ID = id
-	did, err := sort(n, next, effects, at)
+	did, err := sort(n, next, effects, at, urgent)
 	if err != nil {
 		return next, err
 	}
@@ -292,7 +292,7 @@ type sorted struct {
 }
 
 // sort sorts the effects that conversation n had, which is now c.
-func sort(n uint64, c conversation.Conversation, effects []conversation.Effect, at time.Time) (sorted, error) {
+func sort(n uint64, c conversation.Conversation, effects []conversation.Effect, at time.Time, urgent bool) (sorted, error) {
 	var s sorted
 	for _, e := range effects {
 		switch e := e.(type) {
@@ -308,6 +308,7 @@ func sort(n uint64, c conversation.Conversation, effects []conversation.Effect, 
 			if err != nil {
 				return s, err
 			}
+			d.Urgent = urgent
 			s.deliveries = append(s.deliveries, d)
 		}
 	}
@@ -495,7 +496,7 @@ func (t *tx) putHeld(n, newest uint64, text []byte) error {
 
 func (t *tx) putDelivery(bucket string, id uint64, d delivery) error {
 	if bucket == inDeliveries {
-		t.changes = append(t.changes, change{line: d.Line, waiting: waiting{id: id, due: d.Due.time(), channel: d.Channel}})
+		t.changes = append(t.changes, change{line: d.Line, waiting: d.waiting(id)})
 	}
 	text, err := t.encode(&d)
 	if err != nil {

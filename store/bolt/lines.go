@@ -9,30 +9,51 @@ import (
 	"rehome/store"
 )
 
-// lines knows, of every delivery that waits, its line, when it is due and which
-// channel it goes to, so that asking what is due costs what is taken and how many
-// channels wait, and not what waits. It is made from the file when that is opened
+// lines knows, of every delivery that waits, its line, when it is due, which
+// channel it goes to and whether it is urgent, so that asking what is due costs
+// what is taken and how many channels wait, and not what waits. It is made from the file when that is opened
 // and follows each commit; about 120 bytes for each delivery that waits.
 type lines struct {
 	// mu is held while a transaction that changes deliveries commits and is
 	// followed, so that whoever holds it sees the same here and in the file.
 	mu     sync.Mutex
 	byName map[string]*line
-	heads  map[string]*headHeap // by the channel they go to; none is empty
+	heads  map[queue]*headHeap // none is empty
+}
+
+// A queue is what lines have in common whose heads are asked about in order.
+type queue struct {
+	purpose store.Purpose
+	channel string
+	urgent  bool
 }
 
 // A line is never empty while it is known.
 type line struct {
 	name    string
 	waiting []waiting // oldest first; the head is the first
-	channel string    // whose heap of heads it is in
+	urgents int       // how many of them are urgent
+	in      queue     // whose heap of heads it is in
 	at      int       // place there
+}
+
+// queue is the one a line belongs in.
+func (in *line) queue() queue {
+	return queue{store.PurposeOf(in.name), in.waiting[0].channel, in.urgents > 0}
+}
+
+// count follows a delivery that came to wait, by 1, or went, by -1.
+func (in *line) count(w waiting, by int) {
+	if w.urgent {
+		in.urgents += by
+	}
 }
 
 type waiting struct {
 	id      uint64
 	due     time.Time
 	channel string
+	urgent  bool
 }
 
 // A change is what a transaction does to one waiting delivery: it waits until
@@ -43,7 +64,7 @@ type change struct {
 	gone bool
 }
 
-func newLines() *lines { return &lines{byName: map[string]*line{}, heads: map[string]*headHeap{}} }
+func newLines() *lines { return &lines{byName: map[string]*line{}, heads: map[queue]*headHeap{}} }
 
 // follow takes over what a committed transaction changed. l.mu is held.
 func (l *lines) follow(changes []change) {
@@ -60,17 +81,20 @@ func (l *lines) set(name string, w waiting) {
 	in := l.byName[name]
 	if in == nil {
 		in = &line{name: name, waiting: []waiting{w}}
+		in.count(w, 1)
 		l.byName[name] = in
 		l.push(in)
 		return
 	}
 	i, known := in.find(w.id)
 	if known {
+		in.count(in.waiting[i], -1)
 		in.waiting[i] = w
 	} else {
 		in.waiting = slices.Insert(in.waiting, i, w)
 	}
-	if i == 0 {
+	in.count(w, 1)
+	if i == 0 || w.urgent {
 		l.fix(in)
 	}
 }
@@ -89,39 +113,40 @@ func (l *lines) remove(name string, id uint64) {
 		delete(l.byName, name)
 		return
 	}
+	in.count(in.waiting[i], -1)
 	if i > 0 {
 		in.waiting = slices.Delete(in.waiting, i, i+1)
-		return
+	} else {
+		in.waiting[0] = waiting{}
+		in.waiting = in.waiting[1:] // moves nothing, however long the line is
 	}
-	in.waiting[0] = waiting{}
-	in.waiting = in.waiting[1:] // moves nothing, however long the line is
 	l.fix(in)
 }
 
-// push puts a line among the heads of the channel that its own goes to.
+// push puts a line among the heads of its queue.
 func (l *lines) push(in *line) {
-	in.channel = in.waiting[0].channel
-	heads := l.heads[in.channel]
+	in.in = in.queue()
+	heads := l.heads[in.in]
 	if heads == nil {
 		heads = new(headHeap)
-		l.heads[in.channel] = heads
+		l.heads[in.in] = heads
 	}
 	heap.Push(heads, in)
 }
 
 // pull takes a line out from among the heads.
 func (l *lines) pull(in *line) {
-	heads := l.heads[in.channel]
+	heads := l.heads[in.in]
 	heap.Remove(heads, in.at)
 	if len(*heads) == 0 {
-		delete(l.heads, in.channel)
+		delete(l.heads, in.in)
 	}
 }
 
-// fix puts a line where it belongs after its head has changed.
+// fix puts a line where it belongs after its head or its urgency has changed.
 func (l *lines) fix(in *line) {
-	if in.channel == in.waiting[0].channel {
-		heap.Fix(l.heads[in.channel], in.at)
+	if in.in == in.queue() {
+		heap.Fix(l.heads[in.in], in.at)
 		return
 	}
 	l.pull(in)
@@ -143,28 +168,38 @@ func (in *line) find(id uint64) (int, bool) {
 // due returns the ids of the heads that are due at now and taken, oldest first,
 // and when the first that is not due will be. l.mu is held.
 func (l *lines) due(now time.Time, take func(store.Waiting) store.Taking) (ids []uint64, next time.Time) {
-	for channel, heads := range l.heads {
-		for head := range heads.soonestFirst {
-			w := head.waiting[0]
-			if w.due.After(now) {
-				if next.IsZero() || w.due.Before(next) {
-					next = w.due
-				}
-				break
-			}
-			asked := store.Take
-			if take != nil {
-				asked = take(store.Waiting{Line: head.name, Channel: channel})
-			}
-			if asked == store.LeaveChannel {
-				break
-			}
-			if asked == store.Take {
-				ids = append(ids, w.id)
+	for _, urgent := range []bool{true, false} {
+		for of, heads := range l.heads {
+			if of.urgent == urgent {
+				ids, next = heads.due(of, now, take, ids, next)
 			}
 		}
 	}
 	slices.Sort(ids)
+	return ids, next
+}
+
+// due adds to ids and next what due returns for one queue.
+func (h headHeap) due(of queue, now time.Time, take func(store.Waiting) store.Taking, ids []uint64, next time.Time) ([]uint64, time.Time) {
+	for head := range h.soonestFirst {
+		w := head.waiting[0]
+		if w.due.After(now) {
+			if next.IsZero() || w.due.Before(next) {
+				next = w.due
+			}
+			break
+		}
+		asked := store.Take
+		if take != nil {
+			asked = take(store.Waiting{Line: head.name, Channel: of.channel, Urgent: of.urgent})
+		}
+		if asked == store.LeaveChannel {
+			break
+		}
+		if asked == store.Take {
+			ids = append(ids, w.id)
+		}
+	}
 	return ids, next
 }
 

@@ -319,7 +319,7 @@ func (s *Store) readLines() error {
 			if err != nil {
 				return err
 			}
-			s.lines.set(d.Line, waiting{binary.BigEndian.Uint64(key), d.Due.time(), d.Channel})
+			s.lines.set(d.Line, d.waiting(binary.BigEndian.Uint64(key)))
 			return nil
 		})
 	})

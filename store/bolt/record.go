@@ -200,6 +200,7 @@ type delivery struct {
 	LastError    string `json:"lastError,omitempty"`
 	MaybeSent    stamp  `json:"maybeSent,omitzero"`
 	Channel      string `json:"channel,omitempty"`
+	Urgent       bool   `json:"urgent,omitempty"`
 	Abandoned    bool   `json:"abandoned,omitempty"`
 }
 
@@ -216,7 +217,7 @@ const (
 // newDelivery makes a delivery of an effect that conversation n had, which is
 // now c.
 func newDelivery(n uint64, c conversation.Conversation, e conversation.Effect, at time.Time) (delivery, error) {
-	d := delivery{Conversation: n, Effect: e, Line: store.LineOf(c.ID, e), Channel: store.ChannelOf(c, e), Created: stampOf(at), Due: stampOf(at)}
+	d := delivery{Conversation: n, Effect: e, Line: store.LineOf(c, e), Channel: store.ChannelOf(c, e), Created: stampOf(at), Due: stampOf(at)}
 	switch e.(type) {
 	case conversation.Show:
 		d.Kind = kindShow
@@ -249,7 +250,7 @@ func (d delivery) passed(bucket string, key []byte) (store.Delivery, error) {
 	out := store.Delivery{
 		ID: binary.BigEndian.Uint64(key), Conversation: idOf(d.Conversation), Line: d.Line,
 		Created: d.Created.time(), Due: d.Due.time(), Attempts: d.Attempts, LastError: d.LastError,
-		MaybeSent: d.MaybeSent.time(), Channel: d.Channel, Abandoned: d.Abandoned,
+		MaybeSent: d.MaybeSent.time(), Channel: d.Channel, Urgent: d.Urgent, Abandoned: d.Abandoned,
 	}
 	var err error
 	switch d.Kind {
@@ -272,6 +273,11 @@ func (d delivery) passed(bucket string, key []byte) (store.Delivery, error) {
 		return out, damaged(bucket, key, err.Error())
 	}
 	return out, nil
+}
+
+// waiting is what lines keep of it.
+func (d delivery) waiting(id uint64) waiting {
+	return waiting{id: id, due: d.Due.time(), channel: d.Channel, urgent: d.Urgent}
 }
 
 func effect[E conversation.Effect](read any) (conversation.Effect, error) {

@@ -96,7 +96,7 @@ func Compare(t *testing.T, seed int64, rounds int, reopen func(t *testing.T, was
 			left, has := fmt.Sprint("C", r.Intn(3)), r.Intn(5)
 			room := has
 			take := func(w store.Waiting) store.Taking {
-				if w.Channel == left {
+				if w.Channel == left && store.PurposeOf(w.Line) == store.InThread {
 					if room == 0 {
 						return store.LeaveChannel
 					}
@@ -122,7 +122,7 @@ func Compare(t *testing.T, seed int64, rounds int, reopen func(t *testing.T, was
 }
 
 func anyInput(r *rand.Rand, now time.Time) store.Input {
-	in := store.Input{Event: fmt.Sprint("e", r.Intn(200)), At: now, Step: anyStep(r, now)}
+	in := store.Input{Event: fmt.Sprint("e", r.Intn(200)), At: now, Step: anyStep(r, now), Urgent: r.Intn(3) == 0}
 	switch r.Intn(4) {
 	case 0:
 		in.Finding = fmt.Sprint("f", r.Intn(10))

@@ -1,7 +1,9 @@
 package storetest
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -273,5 +275,63 @@ func settledTogether(t *testing.T, s store.Store) {
 	}
 	if err := s.Settle(t.Context()); err != nil {
 		t.Errorf("settling nothing = %v", err)
+	}
+}
+
+// urgentFirst: an urgent line is asked about before others, urgency goes down to
+// what follows, and leaving one purpose of a channel leaves no other.
+func urgentFirst(t *testing.T, s store.Store) {
+	ada := conversation.Person{ID: "U1"}
+	applies(t, s, store.Input{Event: "a", At: noon, Step: inThreads([]string{"C1", "C1"}, show(0, "a"), show(1, "b"))})
+	applies(t, s, store.Input{Event: "b", At: noon.Add(time.Second), Urgent: true, Step: inThreads([]string{"C1"}, show(0, "hurry"), conversation.Tell{To: ada})})
+	one := func(w store.Waiting) store.Taking { return store.Take }
+	asked := func(now time.Time) string {
+		var lines []string
+		if _, _, err := s.Due(t.Context(), now, func(w store.Waiting) store.Taking {
+			lines = append(lines, fmt.Sprint(w.Line, " ", w.Urgent))
+			return one(w)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if len(lines) > 2 {
+			slices.Sort(lines[:2]) // two purposes, in no order
+		}
+		return strings.Join(lines, ", ")
+	}
+	if got, want := asked(noon.Add(time.Minute)), "RH-2/0 true, RH-2/tell/U1 true, RH-1/0 false, RH-1/1 false"; got != want {
+		t.Errorf("asked about %s; want %s", got, want)
+	}
+	one = func(store.Waiting) store.Taking { return store.LeaveChannel }
+	if got, want := asked(noon.Add(time.Minute)), "RH-2/0 true, RH-2/tell/U1 true, RH-1/0 false"; got != want {
+		t.Errorf("asked about %s; want %s: one of a purpose", got, want)
+	}
+	one = func(store.Waiting) store.Taking { return store.Take }
+
+	// What follows from an urgent one is urgent, and makes what is before it so.
+	settles(t, s, line(t, s, "RH-2/0")[0], store.Outcome{At: noon, Step: does(conversation.Asking, show(0, "next"))})
+	if next := line(t, s, "RH-2/0"); len(next) != 1 || !next[0].Urgent {
+		t.Errorf("what follows an urgent delivery is %+v", next)
+	}
+	applies(t, s, store.Input{Event: "c", Conversation: "RH-1", At: noon, Urgent: true, Step: does(conversation.Asking, show(1, "behind"))})
+	if got, want := asked(noon.Add(time.Minute)), "RH-1/1 true, RH-2/0 true"; !strings.Contains(got, "RH-1/1 true") || strings.Contains(got, "RH-1/0 true") {
+		t.Errorf("asked about %s; want %s first", got, want)
+	}
+	settles(t, s, line(t, s, "RH-1/1")[1], store.Outcome{Abandoned: true})
+	if got := asked(noon.Add(time.Minute)); !strings.Contains(got, "RH-1/1 false") {
+		t.Errorf("asked about %s; want RH-1/1 urgent no more", got)
+	}
+}
+
+// rootEdits: a root that is there is edited in a line of its own.
+func rootEdits(t *testing.T, s store.Store) {
+	shown := func(c conversation.Conversation) (conversation.Conversation, []conversation.Effect) {
+		c.Threads = []conversation.Thread{{Place: conversation.Place{Channel: "C1"}, Shown: map[string]conversation.Shown{conversation.RootKey: {TS: "1.1"}}}, {Place: conversation.Place{Channel: "D1", Anchor: "2.2"}}}
+		return c, []conversation.Effect{show(0, "root"), show(0, "q1"), show(1, "root")}
+	}
+	applies(t, s, store.Input{Event: "a", At: noon, Step: shown})
+	for name, want := range map[string]string{"RH-1/0/root": "root", "RH-1/0": "q1", "RH-1/1": "root"} {
+		if got := cards(line(t, s, name)); got != want {
+			t.Errorf("line %s is %q, want %q", name, got, want)
+		}
 	}
 }

@@ -64,6 +64,8 @@ func Run(t *testing.T, open Open) {
 		"a line is listed as it waits":                          lineListed,
 		"what is due is taken by line and channel":              taking,
 		"what was due first is taken first":                     soonestFirst,
+		"what somebody waits for is asked about first":          urgentFirst,
+		"a root that is there is edited in its own line":        rootEdits,
 		"a delivery that was begun may have been carried out":   begun,
 		"deliveries are settled together, or none is":           settledTogether,
 		"values are remembered, recalled and forgotten":         recalling,
