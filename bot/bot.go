@@ -10,7 +10,10 @@
 // post is written down as begun before it is sent, and only a plain refusal
 // takes that back. One that was begun and whose outcome is not known (the
 // process was killed, the connection broke) is looked for in the channel once
-// it has had time to appear, and adopted, or else sent again.
+// it has had time to appear, and adopted, or else sent again. Two things cannot
+// be looked for: what one person alone sees in a channel is said again, since an
+// answer twice is better than none; and where the bot may not read history,
+// [Bot.AtMostOnce] says which way it fails.
 //
 // An event is durable before its door acknowledges it. A delivery is carried
 // out after the transaction that wrote it, and its outcome is an event like any
@@ -22,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"rehome/conversation"
@@ -34,28 +38,34 @@ type Chat interface {
 	// Show posts a card, or edits the message that shows it when m.TS is set.
 	// It returns where the message is. Errors are *Failure.
 	Show(ctx context.Context, m Message) (At, error)
-	// Find looks for the message that a Show of m may have posted since a time,
-	// by the marks every card's message carries. Errors are *Failure.
+	// Find looks for the message that may have been posted for m since a time, by
+	// the marks every message carries: m's Conversation and Key. Errors are
+	// *Failure; one of kind Never says that the place may not be read.
 	Find(ctx context.Context, m Message, since time.Time) (at At, found bool, err error)
-	// Tell says something to one person where they acted. Errors are *Failure.
-	Tell(ctx context.Context, to conversation.Person, where conversation.Place, rootTS string, text policy.Text) error
+	// Tell says something to one person where they acted: in a channel for their
+	// eyes only, which cannot be found again, in a direct message as a message that
+	// bears m's marks. Errors are *Failure.
+	Tell(ctx context.Context, to conversation.Person, m Message, text policy.Text) error
 }
 
-// A Message is a card on its way to a thread.
+// A Message is a card, or words for which there is no card, on its way.
+// Conversation and Key tell it apart from every other.
 type Message struct {
 	Conversation string // RH-1042
-	Key          string // the card's key
+	Key          string // the card's key, or that of a delivery: "d17"
 	Card         conversation.Card
 	Channel      string // a channel id, or a user id for a direct message
 	ThreadTS     string // "" for a root that starts a thread
 	TS           string // the message to edit; "" to post
 	Digest       string // of the card; a marker for looking the message up
+
+	whispered bool // only one person sees it
 }
 
 // At is where a message is.
 type At struct{ Channel, TS string }
 
-// A Failure is why a message could not be delivered, in the three ways that
+// A Failure is why a message could not be delivered, in the four ways that
 // matter to whoever has to go on.
 type Failure struct {
 	Kind  FailureKind
@@ -73,8 +83,9 @@ type FailureKind int
 
 const (
 	Again FailureKind = iota // may go through later
-	Lost                     // the message to be edited is gone
+	Lost                     // the message to be edited, or the thread to post in, is gone
 	Never                    // will not go through: archived channel, unknown user, refused blocks
+	Stop                     // nothing will until somebody puts it right: revoked token, missing scope
 )
 
 func (f *Failure) Error() string {
@@ -109,14 +120,24 @@ type Bot struct {
 	Manners         Manners
 	Unlimited       bool   // keep to no limits: for a workspace that has none, such as the demo's
 	SecurityChannel string // where it is said who could not be told; "" for nowhere but the journal
+	AtMostOnce      bool   // where history may not be read: give up what may have been sent, and do not send it again
 
-	// Settle is how long a message whose answer never came is given to appear
-	// before it is looked for; 0: 20 s.
-	Settle time.Duration
-
-	limits *limits
+	out    *outward
 	unsure *unsure
 	wake   chan struct{}
+}
+
+// outward is what is known of how Slack takes what we send. It is not kept: a
+// new process learns it anew.
+type outward struct {
+	pace    Pace
+	halt    halt
+	said    said
+	refused struct { // where a message was last sent away for coming too fast
+		mu sync.Mutex
+		in string
+		at time.Time
+	}
 }
 
 // New returns a bot with its defaults filled in.
@@ -131,7 +152,7 @@ func New(b Bot) *Bot {
 		b.Settle = settle
 	}
 	b.Manners = b.Manners.filled()
-	b.limits = &limits{off: b.Unlimited, empty: map[string]time.Time{}, blocked: map[string]time.Time{}}
+	b.out = &outward{}
 	b.unsure = &unsure{since: map[uint64]time.Time{}}
 	b.wake = make(chan struct{}, 1)
 	return &b
@@ -172,6 +193,7 @@ func (b *Bot) TakeIn(ctx context.Context, with store.Batch, alerts ...Alert) ([]
 		o.Lookup = b.People != nil && (appID != "" || o.Violation.Owner != policy.Owner{} || o.Violation.Service != policy.Service{})
 		in := store.Input{Event: a.Key, Finding: a.Finding, At: now, Step: b.step(o, now)}
 		in.Known = o.Violation.Over()
+		in.Urgent = o.By.ID != "" || b.pressing(o.Violation.Due, now)
 		if a.Finding != "" {
 			in.Again = b.step(conversation.Seen{Violation: o.Violation, Facts: o.Facts}, now)
 			in.Repeat = func(c conversation.Conversation) bool { return c.HasHeard(o.Violation) }
@@ -185,6 +207,11 @@ func (b *Bot) TakeIn(ctx context.Context, with store.Batch, alerts ...Alert) ([]
 	b.link(ctx, done, now)
 	b.Wake()
 	return done, nil
+}
+
+// pressing reports whether what is due then should not wait for anything else.
+func (b *Bot) pressing(due, now time.Time) bool {
+	return !due.IsZero() && due.Sub(now) <= b.Manners.Urgent
 }
 
 // relatedShown is how many other conversations about an app are named.
@@ -231,6 +258,7 @@ func (b *Bot) Handle(ctx context.Context, key, id string, e conversation.Event) 
 
 func (b *Bot) apply(ctx context.Context, in store.Input, e conversation.Event) (store.Applied, error) {
 	in.At = b.Now()
+	in.Urgent = true // a person is waiting
 	in.Step = b.step(e, in.At)
 	done, err := b.Store.Apply(ctx, in)
 	if err != nil {

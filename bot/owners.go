@@ -53,11 +53,11 @@ func (b *Bot) lookup(ctx context.Context, c conversation.Conversation, d store.D
 	patient := !late && d.Attempts < lookupAttempts
 	entry, err := s.ask(ctx, patient)
 	if err != nil {
-		return b.failed(d, nil, err), nil
+		return b.failed(ctx, d, Message{}, err), nil
 	}
 	if err := s.people(ctx, entry); err != nil {
 		if patient {
-			return b.failed(d, nil, err), nil
+			return b.failed(ctx, d, Message{}, err), nil
 		}
 		s.hop("the workspace", "its people cannot be looked up"+s.unanswered())
 	}

@@ -47,24 +47,26 @@ func (c *crowd) Person(_ context.Context, who Identity) (Profile, error) {
 	return Profile{}, &Failure{Kind: Never, Code: "users_not_found"}
 }
 
-func (c *crowd) Digest(_ context.Context, to conversation.Person, list []Listed) error {
+func (c *crowd) Fit(list []Listed) int { return len(list) }
+
+func (c *crowd) Digest(_ context.Context, m Message, page Digest) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.refuse != nil {
 		return c.refuse
 	}
 	var ids []string
-	for _, l := range list {
+	for _, l := range page.List {
 		ids = append(ids, l.ID)
 	}
-	c.digests = append(c.digests, to.ID+": "+strings.Join(ids, " "))
+	c.digests = append(c.digests, m.Channel+": "+strings.Join(ids, " "))
 	return nil
 }
 
-func (c *crowd) Report(_ context.Context, channel string, text policy.Text) error {
+func (c *crowd) Report(_ context.Context, m Message, text policy.Text) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.reports = append(c.reports, channel+": "+text.String())
+	c.reports = append(c.reports, m.Channel+": "+text.String())
 	return nil
 }
 

@@ -3,8 +3,12 @@ package bot
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"rehome/conversation"
@@ -17,11 +21,22 @@ type People interface {
 	// Person finds somebody. Errors are *Failure; one of kind Never says that
 	// there is no such person here.
 	Person(ctx context.Context, who Identity) (Profile, error)
-	// Digest tells one person of several conversations in as few messages as
-	// fit. Errors are *Failure.
-	Digest(ctx context.Context, to conversation.Person, list []Listed) error
-	// Report says something in a channel, outside any thread. Errors are *Failure.
-	Report(ctx context.Context, channel string, text policy.Text) error
+	// Fit returns how many of a list, from its front, one message holds: one at
+	// least. It asks nobody.
+	Fit(list []Listed) int
+	// Digest tells one person of several conversations in one message that bears
+	// m's marks. Errors are *Failure.
+	Digest(ctx context.Context, m Message, page Digest) error
+	// Report says something in m's channel, outside any thread, in a message that
+	// bears m's marks. Errors are *Failure.
+	Report(ctx context.Context, m Message, text policy.Text) error
+}
+
+// A Digest is one message of what came together for a person.
+type Digest struct {
+	List   []Listed // as many as Fit said
+	Follow int      // so many follow in messages of their own
+	Left   int      // so many are told of by their number alone
 }
 
 // An Identity is what is known of somebody outside the workspace. The first of
@@ -49,6 +64,17 @@ type Listed struct {
 	Overdue bool
 	Thread  conversation.Place // where its first thread is
 	RootTS  string
+}
+
+// SameApp reports whether two conversations are about one app.
+func (l Listed) SameApp(o Listed) bool { return l.app() == o.app() }
+
+// app tells apps apart: by id, else by name.
+func (l Listed) app() string {
+	if l.AppID != "" {
+		return "id:" + strings.ToLower(l.AppID)
+	}
+	return "name:" + l.App
 }
 
 // Manners say when people are told, and how many things at once.
@@ -142,68 +168,215 @@ func (b *Bot) PreferDigest(ctx context.Context, p conversation.Person, daily boo
 }
 
 // gather tells an owner what has come together for them: a few conversations
-// in direct messages of their own, more on one list. d is the oldest of them.
+// in direct messages of their own, more on lists. d is the oldest of them.
+//
+// A list is one message and one delivery carried out: it begins exactly what
+// stands on it, its marks name exactly that, and what came meanwhile is on the
+// next. So each message is found, or sent again, for itself.
 func (b *Bot) gather(ctx context.Context, d store.Delivery, to conversation.Person) ([]store.Settled, error) {
 	if b.People == nil {
 		return []store.Settled{{Delivery: d}}, nil // nobody is told in a direct message
 	}
-	now := b.Now()
 	waiting, err := b.Store.Line(ctx, d.Line)
 	if err != nil {
 		return nil, err
 	}
-	var fresh []store.Settled // to be told now
-	var list []Listed
-	var done []store.Settled
-	var urgent bool
+	if begun := maybeSent(waiting); len(begun) > 0 {
+		return b.findList(ctx, d, to, begun), nil
+	}
+	now := b.Now()
+	fresh, done, urgent, err := b.toBeTold(ctx, waiting, to, now)
+	if err != nil || len(fresh) == 0 {
+		return done, err
+	}
+	if at := b.tellAt(ctx, d, to, now, urgent); at.After(now) {
+		// Only the head is put off: the others wait behind it.
+		return append(done, store.Settled{Delivery: d, Outcome: store.Outcome{RetryAt: at, Error: "gathering"}}), nil
+	}
+	if len(fresh) > b.Manners.Alone {
+		settled, err := b.list(ctx, d, to, fresh)
+		return append(done, settled...), err
+	}
+	return append(done, b.told(to, fresh, false)...), nil
+}
+
+// A gathered conversation is one that an owner is to be told of.
+type gathered struct {
+	delivery store.Delivery
+	listed   Listed
+}
+
+// toBeTold returns what an owner is to be told of now, the rest settled, and
+// whether any of it is urgent.
+func (b *Bot) toBeTold(ctx context.Context, waiting []store.Delivery, to conversation.Person, now time.Time) (fresh []gathered, done []store.Settled, urgent bool, err error) {
+	seen := map[string]bool{}
 	for _, w := range waiting {
 		c, err := b.Store.Get(ctx, w.Conversation)
 		switch {
 		case ctx.Err() != nil, errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrUncertain):
-			return nil, cmp.Or(err, ctx.Err())
+			return nil, nil, false, cmp.Or(err, ctx.Err())
 		case err != nil:
 			b.Log.Error("a conversation cannot be read; nobody is told of it", "conversation", w.Conversation, "err", err)
 			done = append(done, store.Settled{Delivery: w, Outcome: store.Outcome{Abandoned: true, Error: "unreadable"}})
 			continue
 		}
-		if c.Status == conversation.Closed || !c.ToBeTold(to) {
+		if seen[c.ID] || c.Status == conversation.Closed || !c.ToBeTold(to) {
 			done = append(done, store.Settled{Delivery: w})
 			continue
 		}
-		urgent = urgent || (!c.Violation.Due.IsZero() && c.Violation.Due.Sub(now) <= b.Manners.Urgent)
-		fresh = append(fresh, store.Settled{Delivery: w})
-		list = append(list, listed(c, now))
+		seen[c.ID] = true
+		urgent = urgent || b.pressing(c.Violation.Due, now)
+		fresh = append(fresh, gathered{w, listed(c, now)})
 	}
-	if len(fresh) == 0 {
-		return done, nil
+	return fresh, done, urgent, nil
+}
+
+// told settles what an owner is told of now.
+func (b *Bot) told(to conversation.Person, all []gathered, digest bool) []store.Settled {
+	settled := make([]store.Settled, len(all))
+	for i, g := range all {
+		settled[i] = store.Settled{Delivery: g.delivery, Outcome: store.Outcome{Step: b.step(conversation.Told{To: to, Digest: digest}, b.Now())}}
 	}
-	if at := b.tellAt(ctx, d, to, now, urgent); at.After(now) {
-		// Only the head is put off: the others wait behind it.
-		return append(done, store.Settled{Delivery: d, Outcome: store.Outcome{At: now, RetryAt: at, Held: true, Error: "gathering"}}), nil
+	return settled
+}
+
+// listedAtOnce is how many conversations are listed for a person at once. Who
+// has more needs to look through them, and not messages.
+const listedAtOnce = 60
+
+// list sends one message of a list: of what is due soonest, and what else there
+// is about the same apps.
+func (b *Bot) list(ctx context.Context, d store.Delivery, to conversation.Person, fresh []gathered) ([]store.Settled, error) {
+	slices.SortStableFunc(fresh, func(a, b gathered) int { return soonestDue(a.listed, b.listed) })
+	fresh = byApp(fresh)
+	most := fresh[:min(len(fresh), listedAtOnce)]
+	list := make([]Listed, len(most))
+	for i, g := range most {
+		list[i] = g.listed
 	}
-	digest := len(fresh) > b.Manners.Alone
-	if digest {
-		slices.SortStableFunc(list, soonest)
-		dm := Message{Channel: to.ID}
-		if err := b.turn(ctx, dm); err != nil {
-			return nil, err
+	n := min(max(1, b.People.Fit(list)), len(list))
+	page := Digest{List: list[:n], Follow: len(most) - n, Left: len(fresh) - len(most)}
+	on := deliveriesOf(most[:n])
+	m := listMessage(to, on)
+
+	if err := b.turn(ctx, m); err != nil {
+		return nil, err
+	}
+	if o := b.begin(ctx, on...); o != nil {
+		return []store.Settled{{Delivery: d, Outcome: *o}}, nil
+	}
+	err := b.People.Digest(ctx, m, page)
+	if b.answered(m, err); err == nil {
+		return b.told(to, append(slices.Clone(most[:n]), fresh[len(most):]...), true), nil
+	}
+	o := b.failed(ctx, d, m, err)
+	switch {
+	case o.Abandoned: // the next one would fare no better
+		return b.unreached(ctx, to, deliveriesOf(fresh), o), nil
+	case o.Unsent:
+		return putOff(d, on, o), nil
+	}
+	return []store.Settled{{Delivery: d, Outcome: o}}, nil
+}
+
+// findList looks for a list that may have been sent: begun is what stood on it.
+func (b *Bot) findList(ctx context.Context, d store.Delivery, to conversation.Person, begun []store.Delivery) []store.Settled {
+	last := d
+	for _, one := range begun {
+		last.MaybeSent = later(last.MaybeSent, one.MaybeSent)
+	}
+	_, found, o := b.find(ctx, last, listMessage(to, begun))
+	switch {
+	case o != nil && o.Abandoned:
+		return b.unreached(ctx, to, begun, *o)
+	case o != nil:
+		return []store.Settled{{Delivery: d, Outcome: *o}}
+	case found:
+		var all []gathered
+		for _, one := range begun {
+			all = append(all, gathered{delivery: one})
 		}
-		if err := b.People.Digest(ctx, to, list); err != nil {
-			b.correct(dm, err)
-			o := b.failed(d, nil, err)
-			if !o.Abandoned {
-				return append(done, store.Settled{Delivery: d, Outcome: o}), nil
-			}
-			for i := range fresh {
-				fresh[i].Outcome = store.Outcome{At: now, Abandoned: true, Error: o.Error, Step: b.step(conversation.Unreached{To: to, Why: o.Error}, now)}
-			}
-			return append(done, fresh...), nil
+		return b.told(to, all, true)
+	}
+	return putOff(d, begun, store.Outcome{RetryAt: b.Now(), Unsent: true, Error: "was not sent"})
+}
+
+// maybeSent returns what of a line may have been sent: one message, since a line
+// has one under way at a time.
+func maybeSent(waiting []store.Delivery) (begun []store.Delivery) {
+	for _, w := range waiting {
+		if !w.MaybeSent.IsZero() {
+			begun = append(begun, w)
 		}
 	}
-	for i := range fresh {
-		fresh[i].Outcome = store.Outcome{At: now, Step: b.step(conversation.Told{To: to, Digest: digest}, now)}
+	return begun
+}
+
+// listMessage is the message that tells a person of what deliveries are about. It
+// can be found by exactly these.
+func listMessage(to conversation.Person, on []store.Delivery) Message {
+	ids := make([]uint64, len(on))
+	for i, d := range on {
+		ids[i] = d.ID
 	}
-	return append(done, fresh...), nil
+	slices.Sort(ids)
+	sum := sha256.Sum256(fmt.Append(nil, to.ID, ids))
+	return Message{Conversation: "list", Key: hex.EncodeToString(sum[:8]), Channel: to.ID}
+}
+
+func deliveriesOf(all []gathered) []store.Delivery {
+	out := make([]store.Delivery, len(all))
+	for i, g := range all {
+		out[i] = g.delivery
+	}
+	return out
+}
+
+// putOff puts off what stood on a list that was certainly not sent, and the head
+// of its line, on which the line waits.
+func putOff(head store.Delivery, all []store.Delivery, o store.Outcome) []store.Settled {
+	settled := []store.Settled{{Delivery: head, Outcome: o}}
+	for _, d := range all {
+		if d.ID != head.ID {
+			settled = append(settled, store.Settled{Delivery: d, Outcome: o})
+		}
+	}
+	return settled
+}
+
+// unreached settles what a person could not be told of for good. The first
+// speaks for all of them.
+func (b *Bot) unreached(ctx context.Context, to conversation.Person, all []store.Delivery, o store.Outcome) []store.Settled {
+	key := undelivered(to.ID, o.Error)
+	report := b.worthSaying(ctx, key)
+	settled := make([]store.Settled, len(all))
+	for i, d := range all {
+		e := conversation.Unreached{To: to, Why: o.Error}
+		if i == 0 {
+			e.Report, e.Also = report, len(all)-1
+		}
+		o.Step = b.saying(key, e)
+		settled[i] = store.Settled{Delivery: d, Outcome: o}
+	}
+	return settled
+}
+
+// byApp puts what is about one app together, where the first of it stands.
+func byApp(all []gathered) []gathered {
+	var apps []string
+	of := map[string][]gathered{}
+	for _, g := range all {
+		app := g.listed.app()
+		if of[app] == nil {
+			apps = append(apps, app)
+		}
+		of[app] = append(of[app], g)
+	}
+	out := make([]gathered, 0, len(all))
+	for _, app := range apps {
+		out = append(out, of[app]...)
+	}
+	return out
 }
 
 // tellAt returns when a person may be told what d is the oldest of.
@@ -247,8 +420,8 @@ func nextHour(created, at time.Time, hour int, zone *time.Location) time.Time {
 	return first
 }
 
-// soonest sorts by due date, what has none last, and by age.
-func soonest(a, b Listed) int {
+// soonestDue sorts by due date, what has none last, and by age.
+func soonestDue(a, b Listed) int {
 	switch {
 	case a.Due.IsZero() != b.Due.IsZero():
 		if a.Due.IsZero() {

@@ -6,30 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"sync"
+	"strconv"
 	"time"
 
 	"rehome/conversation"
 	"rehome/store"
 )
 
-const (
-	// atOnce is how many deliveries are under way at most, most of them waiting
-	// for their turn under Slack's limits. Each is one line's head, so that order
-	// within a line never depends on it.
-	atOnce = 256
-	// atOnceInChannel keeps a channel with much to say from taking all places.
-	atOnceInChannel = 2
-)
-
 // Run delivers what is due until ctx ends, and returns nil then, after the
 // deliveries under way are done. It returns an error when the store fails:
 // what happened to the last write is unknown then, and the process must start anew.
 func (b *Bot) Run(ctx context.Context) error {
-	r := round{bot: b, busy: map[string]string{}, in: map[string]int{}}
+	r := newRound(b)
 	defer r.wait.Wait()
-	r.done = make(chan string, atOnce)
-	r.failed = make(chan error, 1)
 	for {
 		next, err := r.start(ctx)
 		if err != nil {
@@ -43,8 +32,8 @@ func (b *Bot) Run(ctx context.Context) error {
 		case err := <-r.failed:
 			timer.Stop()
 			return quiet(ctx, err)
-		case line := <-r.done:
-			r.end(line)
+		case e := <-r.done:
+			r.end(e)
 			r.drain()
 		case <-b.wake:
 		case <-timer.C:
@@ -72,83 +61,15 @@ func quiet(ctx context.Context, err error) error {
 	return err
 }
 
-// A round is the state of one Run.
-type round struct {
-	bot    *Bot
-	wait   sync.WaitGroup
-	busy   map[string]string // lines whose head is being delivered, and in which channel
-	in     map[string]int    // how many of them in each channel
-	done   chan string
-	failed chan error
-}
-
-// start begins every delivery that may go out now and returns when to look again.
-func (r *round) start(ctx context.Context) (next time.Time, err error) {
-	if len(r.busy) == atOnce {
-		return next, nil // one that ends makes Run look again
-	}
-	taken := map[string]int{}
-	room := atOnce - len(r.busy)
-	take := func(w store.Waiting) store.Taking {
-		if room == 0 || w.Channel != "" && r.in[w.Channel]+taken[w.Channel] >= atOnceInChannel {
-			return store.LeaveChannel // one that ends makes Run look again
-		}
-		if _, busy := r.busy[w.Line]; busy {
-			return store.Leave
-		}
-		taken[w.Channel]++
-		room--
-		return store.Take
-	}
-	ready, next, err := r.bot.Store.Due(ctx, r.bot.Now(), take)
-	if err != nil {
-		return next, fmt.Errorf("reading what is due: %w", err)
-	}
-	for _, d := range ready {
-		r.busy[d.Line] = d.Channel
-		r.in[d.Channel]++
-		r.wait.Go(func() {
-			if err := r.bot.deliver(ctx, d); err != nil {
-				select {
-				case r.failed <- err:
-				default:
-				}
-			}
-			select {
-			case r.done <- d.Line:
-			case <-ctx.Done():
-			}
-		})
-	}
-	return next, nil
-}
-
-// end notes that a line's head was delivered.
-func (r *round) end(line string) {
-	channel := r.busy[line]
-	delete(r.busy, line)
-	if r.in[channel]--; r.in[channel] <= 0 {
-		delete(r.in, channel)
-	}
-}
-
-// drain takes the other lines that ended meanwhile.
-func (r *round) drain() {
-	for {
-		select {
-		case line := <-r.done:
-			r.end(line)
-		default:
-			return
-		}
-	}
-}
-
 // deliver carries one delivery out and settles it, and any that went with it.
-// Only a failing store is an error.
+// An error is *notYet, for one whose turn is far off, or that of a failing store.
 func (b *Bot) deliver(ctx context.Context, d store.Delivery) error {
 	settled, err := b.carryOut(ctx, d)
-	if err != nil {
+	var wait *notYet
+	switch {
+	case errors.As(err, &wait):
+		return wait
+	case err != nil:
 		return quiet(ctx, fmt.Errorf("delivery %d: %w", d.ID, err))
 	}
 	for i := range settled {
@@ -178,6 +99,10 @@ func (b *Bot) carryOut(ctx context.Context, d store.Delivery) (settled []store.S
 			settled, err = giveUp("panic"), nil
 		}
 	}()
+	like, err := b.like(ctx, d) // before the conversation is read: what it shows then covers them
+	if err != nil {
+		return nil, err
+	}
 	c, err := b.Store.Get(ctx, d.Conversation)
 	switch {
 	case ctx.Err() != nil, errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrUncertain):
@@ -189,78 +114,118 @@ func (b *Bot) carryOut(ctx context.Context, d store.Delivery) (settled []store.S
 	var o store.Outcome
 	switch e := d.Effect.(type) {
 	case conversation.Show:
-		o = b.show(ctx, c, d, e)
+		o, err = b.show(ctx, c, d, e)
 	case conversation.Tell:
-		o = b.tell(ctx, c, d, e)
+		o, err = b.tell(ctx, c, d, e)
 	case conversation.Report:
-		o = b.report(ctx, c, d, e)
+		o, err = b.report(ctx, c, d, e)
 	case conversation.Lookup:
 		if b.People == nil {
 			return []store.Settled{{Delivery: d}}, nil // nobody can be told anyway
 		}
-		if o, err = b.lookup(ctx, c, d, e.Late); err != nil {
-			return nil, err
-		}
+		o, err = b.lookup(ctx, c, d, e.Late)
 	case conversation.Spread:
-		if o, err = b.spread(ctx, c, d, e); err != nil {
-			return nil, err
-		}
+		o, err = b.spread(ctx, c, d, e)
 	case conversation.Gather:
 		return b.gather(ctx, d, e.To)
 	case conversation.Record, conversation.Remember:
 		// unreachable: they are written with the state
 	}
-	return []store.Settled{{Delivery: d, Outcome: o}}, nil
+	if err != nil {
+		return nil, err
+	}
+	if !o.RetryAt.IsZero() {
+		like = nil // they wait behind it
+	}
+	return append(like, store.Settled{Delivery: d, Outcome: o}), nil
+}
+
+// like returns, settled, what waits in line with an edit of a root for the very
+// same edit: one that is carried out shows the newest state, so one is enough.
+func (b *Bot) like(ctx context.Context, d store.Delivery) ([]store.Settled, error) {
+	if store.PurposeOf(d.Line) != store.RootEdits {
+		return nil, nil
+	}
+	waiting, err := b.Store.Line(ctx, d.Line)
+	if err != nil {
+		return nil, err
+	}
+	var all []store.Settled
+	for _, w := range waiting {
+		if w.ID != d.ID && w.Effect == d.Effect {
+			all = append(all, store.Settled{Delivery: w})
+		}
+	}
+	return all, nil
 }
 
 // show brings a card up to date.
-func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Delivery, e conversation.Show) store.Outcome {
+func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Delivery, e conversation.Show) (store.Outcome, error) {
 	if e.In < 0 || e.In >= len(c.Threads) {
-		return store.Outcome{} // the thread is no more
+		return store.Outcome{}, nil // the thread is no more
 	}
-	now := b.Now()
-	card, ok := c.CardIn(e.In, e.Card, now)
+	card, ok := c.CardIn(e.In, e.Card, b.Now())
 	th := c.Threads[e.In]
 	if !ok || (e.Card != conversation.RootKey && th.RootTS() == "") {
-		return store.Outcome{} // the root's own posting shows it
+		return store.Outcome{}, nil // the root's own posting shows it
 	}
 	m := Message{
 		Conversation: c.ID, Key: e.Card, Card: card, Channel: th.Channel, TS: th.Shown[e.Card].TS, Digest: conversation.Digest(card),
 	}
-	if m.TS != "" && th.Shown[e.Card].Digest == m.Digest && d.MaybeSent.IsZero() {
-		return store.Outcome{} // shown just so already
+	switch {
+	case m.TS != "" && th.Shown[e.Card].Digest == m.Digest:
+		return store.Outcome{}, nil // shown just so already
+	case m.TS == "" && store.PurposeOf(d.Line) == store.RootEdits:
+		return store.Outcome{}, nil // it was deleted meanwhile; the thread's own line posts it anew
+	case m.TS != "" && e.Card == conversation.RootKey && store.PurposeOf(d.Line) != store.RootEdits:
+		// It was to be posted when this was written down. Two lines that edit one
+		// message could leave the older state there: it goes on in the other.
+		return store.Outcome{Step: func(c conversation.Conversation) (conversation.Conversation, []conversation.Effect) {
+			return c, []conversation.Effect{e}
+		}}, nil
 	}
 	if e.Card != conversation.RootKey {
 		m.ThreadTS = th.RootTS()
 	} else {
 		m.ThreadTS = th.Anchor
 	}
-	if o := b.unsettled(d); o != nil {
-		return *o
+	posted := func(at At, digest string) store.Outcome {
+		return store.Outcome{Step: b.step(conversation.Posted{In: e.In, Card: e.Card, Channel: at.Channel, TS: at.TS, Digest: digest}, b.Now())}
 	}
 	if m.TS == "" && !d.MaybeSent.IsZero() {
 		at, found, o := b.find(ctx, d, m)
 		if o != nil {
-			return *o
+			return *o, nil
 		}
 		if found {
-			// Which state it shows is not known: no digest, so that the next Show edits it.
-			return store.Outcome{Step: b.step(conversation.Posted{In: e.In, Card: e.Card, Channel: at.Channel, TS: at.TS}, b.Now())}
+			return posted(at, ""), nil // which state it shows is not known: the next Show edits it
 		}
 	}
 	if err := b.turn(ctx, m); err != nil {
-		return store.Outcome{RetryAt: now, Error: "stopping", Unsent: d.MaybeSent.IsZero()}
+		return store.Outcome{}, err
 	}
-	if err := b.Store.Begin(ctx, d, b.Now()); err != nil {
-		return store.Outcome{RetryAt: now.Add(backoff(d.Attempts)), Error: "not begun"}
+	if m.TS == "" {
+		if o := b.begin(ctx, d); o != nil {
+			return *o, nil
+		}
 	}
 	at, err := b.Chat.Show(ctx, m)
-	if err != nil {
-		b.correct(m, err)
-		return b.failed(d, &e, err)
+	if b.answered(m, err); err != nil {
+		return b.failed(ctx, d, m, err), nil
 	}
-	posted := conversation.Posted{In: e.In, Card: e.Card, Channel: at.Channel, TS: at.TS, Digest: m.Digest}
-	return store.Outcome{Step: b.step(posted, b.Now())}
+	return posted(at, m.Digest), nil
+}
+
+// begin writes down that deliveries may have been carried out from here on, or
+// puts the first of them off.
+func (b *Bot) begin(ctx context.Context, all ...store.Delivery) *store.Outcome {
+	for _, d := range all {
+		if err := b.Store.Begin(ctx, d, b.Now()); err != nil {
+			b.Log.Warn("a message cannot be written down as begun, so it is not sent", "conversation", d.Conversation, "delivery", d.ID, "err", err)
+			return &store.Outcome{RetryAt: b.Now().Add(backoff(all[0].Attempts)), Error: "not begun"}
+		}
+	}
+	return nil
 }
 
 // unsettled puts a delivery off that may have been carried out and whose effect
@@ -270,93 +235,94 @@ func (b *Bot) unsettled(d store.Delivery) *store.Outcome {
 	if d.MaybeSent.IsZero() {
 		return nil
 	}
-	wait := b.unsure.left(d.ID, b.Settle)
-	if wait == 0 {
-		return nil
-	}
-	return &store.Outcome{RetryAt: b.Now().Add(wait), Held: true, Error: "finding out whether it was sent"}
-}
-
-// find looks for a message that may have been posted before. When it cannot say,
-// it returns the outcome that puts the delivery off.
-func (b *Bot) find(ctx context.Context, d store.Delivery, m Message) (At, bool, *store.Outcome) {
+	log := b.Log.With("conversation", d.Conversation, "delivery", d.ID)
 	at, found, err := b.Chat.Find(ctx, m, d.MaybeSent.Add(-time.Minute))
-	if err != nil {
-		var f *Failure
-		if errors.As(err, &f) && f.Kind == Never {
-			// Where we may not read, nothing was posted by us either, or nobody can
-			// tell: rather twice than not at all, and the journal of the log says so.
-			b.Log.Warn("cannot look for a message that may have been sent; sending it again", "conversation", d.Conversation, "delivery", d.ID, "code", f.Code)
-			return At{}, false, nil
-		}
-		o := b.failed(d, nil, err)
+	var f *Failure
+	switch {
+	case err == nil:
+		log.Info("looked for a message that may have been sent", "found", found)
+		return at, found, nil
+	case !errors.As(err, &f) || f.Kind != Never:
+		o := b.failed(ctx, d, m, err)
 		o.Unsent = false
 		return At{}, false, &o
+	case b.AtMostOnce:
+		log.Warn("cannot look for a message that may have been sent; giving it up, as the settings say", "code", f.Code)
+		o := b.giveUp(ctx, d, m, "may_have_been_sent")
+		return At{}, false, &o
 	}
-	b.Log.Info("looked for a message that may have been sent", "conversation", d.Conversation, "delivery", d.ID, "found", found)
-	return at, found, nil
+	log.Warn("cannot look for a message that may have been sent; sending it again, as the settings say", "code", f.Code)
+	return At{}, false, nil
 }
 
-// turn waits until Slack's limits let a message through.
-func (b *Bot) turn(ctx context.Context, m Message) error {
-	if m.TS != "" {
-		return b.limits.wait(ctx, "edits", edits, b.Now())
-	}
-	// The channel's limit is the narrower one, so its turn is waited for last.
-	if err := b.limits.wait(ctx, "posts", postsInAll, b.Now()); err != nil {
-		return err
-	}
-	return b.limits.wait(ctx, "posts in "+m.Channel, postsInChannel, b.Now())
-}
-
-// correct holds back what Slack says comes too fast.
-func (b *Bot) correct(m Message, err error) {
-	var f *Failure
-	if !errors.As(err, &f) || f.Kind != Again || f.After == 0 {
-		return
-	}
-	name := "edits"
-	if m.TS == "" {
-		name = "posts in " + m.Channel
-	}
-	b.limits.block(name, b.Now().Add(f.After))
-}
-
-func (b *Bot) tell(ctx context.Context, c conversation.Conversation, d store.Delivery, e conversation.Tell) store.Outcome {
+// tell answers one person where they acted. In a channel they alone see it, and
+// it cannot be looked for: it is said again when it is not known whether it was
+// said, since an answer twice is better than none.
+func (b *Bot) tell(ctx context.Context, c conversation.Conversation, d store.Delivery, e conversation.Tell) (store.Outcome, error) {
 	if e.In < 0 || e.In >= len(c.Threads) {
-		return store.Outcome{}
-	}
-	if err := b.limits.wait(ctx, "tells", tells, b.Now()); err != nil {
-		return store.Outcome{RetryAt: b.Now(), Error: "stopping"}
+		return store.Outcome{}, nil
 	}
 	th := c.Threads[e.In]
-	if err := b.Chat.Tell(ctx, e.To, th.Place, th.RootTS(), e.Text); err != nil {
-		return b.failed(d, nil, err)
+	m := words(d, th.Channel)
+	m.ThreadTS, m.whispered = th.RootTS(), !th.IsDirect()
+	send := func() error { return b.Chat.Tell(ctx, e.To, m, e.Text) }
+	if !m.whispered {
+		return b.say(ctx, d, m, send)
 	}
-	return store.Outcome{}
+	if err := b.turn(ctx, m); err != nil {
+		return store.Outcome{}, err
+	}
+	err := send()
+	if b.answered(m, err); err != nil {
+		return b.failed(ctx, d, m, err), nil
+	}
+	return store.Outcome{}, nil
 }
 
 // report tells the security channel.
-func (b *Bot) report(ctx context.Context, c conversation.Conversation, d store.Delivery, e conversation.Report) store.Outcome {
+func (b *Bot) report(ctx context.Context, c conversation.Conversation, d store.Delivery, e conversation.Report) (store.Outcome, error) {
 	if b.SecurityChannel == "" || b.People == nil {
-		return store.Outcome{} // the journal has it
+		return store.Outcome{}, nil // the journal has it
 	}
-	if len(c.Threads) > 0 && c.Threads[0].Channel == b.SecurityChannel {
-		return store.Outcome{} // the root there says it already
+	if e.InRoot && len(c.Threads) > 0 && c.Threads[0].Channel == b.SecurityChannel {
+		return store.Outcome{}, nil // the root there says it already
 	}
-	if err := b.turn(ctx, Message{Channel: b.SecurityChannel}); err != nil {
-		return store.Outcome{RetryAt: b.Now(), Error: "stopping"}
-	}
-	if err := b.People.Report(ctx, b.SecurityChannel, e.Text); err != nil {
-		b.correct(Message{Channel: b.SecurityChannel}, err)
-		return b.failed(d, nil, err)
-	}
-	return store.Outcome{}
+	m := words(d, b.SecurityChannel)
+	return b.say(ctx, d, m, func() error { return b.People.Report(ctx, m, e.Text) })
 }
 
-// failed decides what follows a failure: later, anew, or never. e is the card
-// that could not be shown, or nil.
-func (b *Bot) failed(d store.Delivery, e *conversation.Show, err error) store.Outcome {
+// words is the message of a delivery that shows no card.
+func words(d store.Delivery, channel string) Message {
+	return Message{Conversation: d.Conversation, Key: "d" + strconv.FormatUint(d.ID, 10), Channel: channel}
+}
+
+// say posts words once.
+func (b *Bot) say(ctx context.Context, d store.Delivery, m Message, send func() error) (store.Outcome, error) {
+	if !d.MaybeSent.IsZero() {
+		_, found, o := b.find(ctx, d, m)
+		if o != nil {
+			return *o, nil
+		}
+		if found {
+			return store.Outcome{}, nil
+		}
+	}
+	if err := b.turn(ctx, m); err != nil {
+		return store.Outcome{}, err
+	}
+	if o := b.begin(ctx, d); o != nil {
+		return *o, nil
+	}
+	err := send()
+	if b.answered(m, err); err != nil {
+		return b.failed(ctx, d, m, err), nil
+	}
+	return store.Outcome{}, nil
+}
+
+// failed decides what follows a failure: later, anew, or never. m is what could
+// not be sent; it has a card when it is one that can be posted anew.
+func (b *Bot) failed(ctx context.Context, d store.Delivery, m Message, err error) store.Outcome {
 	var f *Failure
 	if !errors.As(err, &f) {
 		f = &Failure{Kind: Again, Code: "unknown", Err: err}
@@ -365,18 +331,19 @@ func (b *Bot) failed(d store.Delivery, e *conversation.Show, err error) store.Ou
 	now := b.Now()
 	switch f.Kind {
 	case Lost:
-		if e == nil {
-			return store.Outcome{Abandoned: true, Error: f.Code}
+		e, isCard := d.Effect.(conversation.Show)
+		if !isCard {
+			return b.giveUp(ctx, d, m, f.Code)
 		}
 		log.Info("message was deleted by somebody; posting it anew")
-		return store.Outcome{Step: b.step(conversation.Gone{In: e.In, Card: e.Card}, now)}
+		return store.Outcome{Step: b.step(conversation.Gone{In: e.In, Card: e.Card, Thread: m.TS == ""}, now)}
 	case Never:
 		log.Warn("message cannot be delivered", "err", err)
-		o := store.Outcome{Abandoned: true, Error: f.Code}
-		if e != nil {
-			o.Step = b.step(conversation.Unreachable{In: e.In, Card: e.Card, Why: f.Code}, now)
-		}
+		o := b.giveUp(ctx, d, m, f.Code)
+		o.Unsent = !f.Unsure
 		return o
+	case Stop:
+		return store.Outcome{RetryAt: now.Add(probeEvery), Error: f.Code, Unsent: !f.Unsure}
 	case Again:
 	}
 	if f.Unsure {

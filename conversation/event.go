@@ -234,8 +234,11 @@ type Gather struct {
 }
 
 // Report tells the security channel something that should not pass unnoticed.
+// InRoot says that the root shows it, too: where that is in the same channel,
+// once is enough.
 type Report struct {
-	Text policy.Text `json:"text"`
+	Text   policy.Text `json:"text"`
+	InRoot bool        `json:"inRoot,omitempty"`
 }
 
 // Remember keeps a value for other conversations, in the same transaction.

@@ -409,7 +409,7 @@ func (t *turn) resume() {
 }
 
 // report tells the security channel, which has no thread to look at.
-func (t *turn) report(words policy.Text) { t.effect(Report{Text: words}) }
+func (t *turn) report(words policy.Text) { t.effect(Report{Text: words, InRoot: true}) }
 
 // remember keeps a word about this app for other conversations.
 func (t *turn) remember(key, value string) {

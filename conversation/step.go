@@ -635,7 +635,7 @@ func (t *turn) unreachable(e Unreachable) {
 		return
 	}
 	if e.Report {
-		t.report(sayUndelivered(t.c.ID, th.Place, e.Why))
+		t.effect(Report{Text: sayUndelivered(t.c.ID, th.Place, e.Why)})
 	}
 	if e.Card != RootKey {
 		return

@@ -51,6 +51,7 @@ type Options struct {
 
 	Timeout     time.Duration                                                     // of one call; default 10 s
 	Log         *slog.Logger                                                      // nil: discard
+	Unlimited   bool                                                              // keep to no limits: for a workspace that has none
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the net package's; also used by the socket
 }
 
@@ -64,11 +65,12 @@ type Chat struct {
 	dial     func(ctx context.Context, network, addr string) (net.Conn, error)
 	log      *slog.Logger
 
-	self    onceOK[Self]
-	refusal atomic.Pointer[string] // why Slack takes no messages of ours: "" or nil when it does
-	members membership
-	people  known
-	digests sent
+	unlimited bool
+	self      onceOK[Self]
+	refusal   atomic.Pointer[string] // why Slack takes no messages of ours: "" or nil when it does
+	members   membership
+	people    known
+	pace      bot.Pace // of what is asked of Slack; what is sent is paced by the bot
 }
 
 var _ bot.Chat = (*Chat)(nil)
@@ -102,7 +104,7 @@ func NewChat(o Options) (*Chat, error) {
 		transport.DialContext = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	}
 	transport.MaxIdleConnsPerHost = 16
-	c := &Chat{base: base, appToken: o.AppToken, dial: o.DialContext, log: o.Log}
+	c := &Chat{base: base, appToken: o.AppToken, dial: o.DialContext, log: o.Log, unlimited: o.Unlimited}
 	c.http = &http.Client{Timeout: o.Timeout, Transport: limited{transport}, CheckRedirect: refuseRedirect}
 	c.api = slack.New(o.BotToken, slack.OptionAPIURL(base.String()), slack.OptionHTTPClient(c.http))
 	return c, nil
@@ -116,7 +118,7 @@ func refuseRedirect(req *http.Request, _ []*http.Request) error {
 
 var errRedirect = errors.New("the Slack API answered with a redirect, which is not followed; check SLACK_API_URL")
 
-// limited bounds what one answer may hold.
+// limited bounds what one answer may hold, and mends one.
 type limited struct{ next http.RoundTripper }
 
 const maxAnswer = 4 << 20 // bytes; Slack's answers to what we call are a few KiB
@@ -126,6 +128,7 @@ func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	sayableLimit(resp)
 	resp.Body = struct {
 		io.Reader
 		io.Closer
@@ -155,31 +158,62 @@ func addressed(m bot.Message) conversation.Card {
 	return m.Card
 }
 
-// Show implements [bot.Chat]. The message carries two marks by which it can be
-// found again: the block_id of its first block and its metadata.
+// Show implements [bot.Chat].
 func (c *Chat) Show(ctx context.Context, m bot.Message) (bot.At, error) {
-	blocks, text := render(addressed(m), marker{conversation: m.Conversation, key: m.Key, digest: m.Digest})
+	blocks, text := render(addressed(m), markerOf(m))
+	return c.send(ctx, m.Channel, callOf(m), marked(m, text, blocks)...)
+}
+
+// post posts words for which there is no card, where and under what m says.
+func (c *Chat) post(ctx context.Context, m bot.Message, p *page) (bot.At, error) {
+	p.stamp(markerOf(m).String())
+	return c.send(ctx, m.Channel, callOf(m), marked(m, p.words(), p.blocks)...)
+}
+
+func callOf(m bot.Message) call {
+	switch {
+	case m.TS != "":
+		return editing
+	case m.ThreadTS != "":
+		return replying
+	}
+	return posting
+}
+
+func markerOf(m bot.Message) marker {
+	return marker{conversation: m.Conversation, key: m.Key, digest: m.Digest}
+}
+
+// marked are the options of a message that can be found again by either of two
+// marks: the block_id of its first block, which the blocks bear already, and its
+// metadata.
+func marked(m bot.Message, text string, blocks []slack.Block) []slack.MsgOption {
 	options := append(quiet(text, blocks...), slack.MsgOptionMetadata(slack.SlackMetadata{
 		EventType:    MetadataEvent,
 		EventPayload: map[string]any{"conversation": m.Conversation, "key": m.Key, "digest": m.Digest},
 	}))
 	if m.TS != "" {
-		options = append(options, slack.MsgOptionUpdate(m.TS))
-	} else if m.ThreadTS != "" {
-		options = append(options, slack.MsgOptionTS(m.ThreadTS))
+		return append(options, slack.MsgOptionUpdate(m.TS))
 	}
-	return c.send(ctx, m.Channel, m.TS != "", options...)
+	if m.ThreadTS != "" {
+		return append(options, slack.MsgOptionTS(m.ThreadTS))
+	}
+	return options
 }
 
-// MetadataEvent is the event_type of every card's metadata.
+// MetadataEvent is the event_type of every message's metadata.
 const MetadataEvent = "rehome_card"
 
 // Tell implements [bot.Chat]: in a channel for one person's eyes only, in a
 // direct message as a reply, which stays.
-func (c *Chat) Tell(ctx context.Context, to conversation.Person, where conversation.Place, rootTS string, text policy.Text) error {
-	var p page
-	p.say(prose(text)...)
-	return c.whisper(ctx, to.ID, where, rootTS, &p)
+func (c *Chat) Tell(ctx context.Context, to conversation.Person, m bot.Message, text policy.Text) error {
+	p := say(prose(text)...)
+	where := conversation.Place{Channel: m.Channel}
+	if !where.IsDirect() {
+		return c.whisper(ctx, to.ID, where, m.ThreadTS, p)
+	}
+	_, err := c.post(ctx, m, p)
+	return err
 }
 
 // whisper shows a page to one person where they are.
@@ -191,7 +225,7 @@ func (c *Chat) whisper(ctx context.Context, user string, where conversation.Plac
 	if !where.IsDirect() {
 		options = append(options, slack.MsgOptionPostEphemeral(user))
 	}
-	_, err := c.send(ctx, where.Channel, false, options...)
+	_, err := c.send(ctx, where.Channel, posting, options...)
 	return err
 }
 
@@ -210,9 +244,9 @@ func quiet(text string, blocks ...slack.Block) []slack.MsgOption {
 // says: slack-go takes {"ok":false} without an error for one. A request that has
 // begun when ctx ends is given a while to finish, since what became of it would
 // have to be found out otherwise.
-func (c *Chat) send(ctx context.Context, channel string, edit bool, options ...slack.MsgOption) (bot.At, error) {
+func (c *Chat) send(ctx context.Context, channel string, of call, options ...slack.MsgOption) (bot.At, error) {
 	if err := ctx.Err(); err != nil {
-		f := failure(err, edit)
+		f := failure(err, of)
 		f.Unsure = false // nothing was sent
 		return bot.At{}, f
 	}
@@ -223,8 +257,8 @@ func (c *Chat) send(ctx context.Context, channel string, edit bool, options ...s
 		err = errNoTS
 	}
 	if err != nil {
-		f := failure(err, edit)
-		if f.Kind != bot.Lost && authTrouble[f.Code] {
+		f := failure(err, of)
+		if f.Kind == bot.Stop {
 			c.refused(f.Code, neededScope(err))
 		}
 		return bot.At{}, f
@@ -323,7 +357,7 @@ func (c *Chat) whoAmI(ctx context.Context) (Self, http.Header, error) {
 		err = errNoTS
 	}
 	if err != nil {
-		f := failure(err, false)
+		f := failure(err, asking)
 		if authTrouble[f.Code] {
 			return Self{}, nil, &TokenRefused{Code: f.Code, Needed: neededScope(err)}
 		}
@@ -397,6 +431,9 @@ func (c *Chat) isMember(ctx context.Context, channel string) (bool, error) {
 }
 
 func (c *Chat) askMember(ctx context.Context, channel string) (bool, error) {
+	if err := c.turn(ctx, "conversations.info", bot.Tier3); err != nil {
+		return false, err
+	}
 	info, err := c.api.GetConversationInfoContext(ctx, &slack.GetConversationInfoInput{ChannelID: channel})
 	if err == nil {
 		if info.ID == "" {

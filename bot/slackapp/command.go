@@ -146,7 +146,7 @@ func (d *Doors) placeFor(ctx context.Context, r request) (conversation.Place, ma
 	in, err := d.Chat.isMember(ctx, r.place.Channel)
 	switch {
 	case err != nil:
-		d.Log.Warn("could not find out whether we are in a channel; a direct message is used", "code", failure(err, false).Code)
+		d.Log.Warn("could not find out whether we are in a channel; a direct message is used", "code", failure(err, asking).Code)
 		return direct, voiceUnsure
 	case !in:
 		return direct, voiceNotMember

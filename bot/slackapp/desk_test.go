@@ -85,7 +85,7 @@ func sit(t *testing.T, s set) *desk {
 	}
 	d := &desk{Workspace: w, t: t, log: &logbook{}, store: watch(mem), door: s.door}
 	log := d.log.logger()
-	d.chat, err = NewChat(Options{BotToken: "xoxb-test", AppToken: "xapp-test", APIURL: slackSide.URL + "/api", Log: log})
+	d.chat, err = NewChat(Options{BotToken: "xoxb-test", AppToken: "xapp-test", APIURL: slackSide.URL + "/api", Unlimited: true, Log: log})
 	check(t, err)
 	began := time.Now() // the bot lives in May 2026, when its policy was fresh
 	works := bot.Bot{Policy: policy.Default(), Store: d.store, Chat: d.chat, People: d.chat, Log: log, Unlimited: true,

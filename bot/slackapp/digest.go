@@ -2,72 +2,21 @@ package slackapp
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/slack-go/slack"
 
 	"rehome/bot"
-	"rehome/conversation"
 )
 
 // Digest implements [bot.People]: conversations grouped by app, each with its
-// own buttons, in as few direct messages as Slack's limits allow. When it fails
-// half-way and is asked again, the messages that went out are not sent twice,
-// and one that may have is looked for. A restart in between forgets them.
-func (c *Chat) Digest(ctx context.Context, to conversation.Person, list []bot.Listed) error {
-	if len(list) == 0 {
-		return nil
-	}
-	pages := digestPages(to, list, c.linksTo(ctx, list))
-	for _, p := range pages {
-		if err := c.sendPage(ctx, to, p); err != nil {
-			return err
-		}
-	}
-	for _, p := range pages {
-		c.digests.forget(p.key) // it is whole: the same list may be due again one day
-	}
-	return nil
-}
-
-// sendPage sends a message of a digest that did not go out before.
-func (c *Chat) sendPage(ctx context.Context, to conversation.Person, p *digestPage) error {
-	went, begun := c.digests.know(p.key)
-	if went {
-		return nil
-	}
-	if !begun.IsZero() {
-		is := func(m slack.Message) bool {
-			return len(m.Blocks.BlockSet) > 0 && m.Blocks.BlockSet[0].ID() == p.mark()
-		}
-		_, found, err := c.findMessage(ctx, to.ID, "", begun.Add(-time.Minute), is)
-		var f *bot.Failure
-		if err != nil && (!errors.As(err, &f) || f.Kind != bot.Never) { // where we may not read, rather twice than not at all
-			return err
-		}
-		if found {
-			c.digests.note(p.key, true)
-			return nil
-		}
-	}
-	_, err := c.send(ctx, to.ID, false, quiet(p.words(), p.blocks...)...)
-	var f *bot.Failure
-	switch {
-	case err == nil:
-		c.digests.note(p.key, true)
-	case errors.As(err, &f) && f.Unsure:
-		c.digests.note(p.key, false)
-		f.After = max(f.After, appearsWithin)
-	}
+// own buttons, in one direct message.
+func (c *Chat) Digest(ctx context.Context, m bot.Message, d bot.Digest) error {
+	p := digestPage(m, d, c.linksTo(ctx, d.List))
+	_, err := c.post(ctx, m, p)
 	return err
 }
-
-// appearsWithin is how long a message is given to appear before it is looked for.
-const appearsWithin = 20 * time.Second
 
 // linksTo asks for the addresses of the threads in channels, as far as Slack
 // says them in good time; the channel is named in any case.
@@ -75,14 +24,17 @@ func (c *Chat) linksTo(ctx context.Context, list []bot.Listed) map[string]string
 	ctx, cancel := context.WithTimeout(ctx, linksWithin)
 	defer cancel()
 	out := map[string]string{}
-	for _, l := range list[:min(len(list), digestLength)] {
+	for _, l := range list {
 		if l.RootTS == "" || !channelID.MatchString(l.Thread.Channel) || l.Thread.IsDirect() {
 			continue
 		}
+		if c.turn(ctx, "chat.getPermalink", permalinks) != nil {
+			return out
+		}
 		link, err := c.api.GetPermalinkContext(ctx, &slack.PermalinkParameters{Channel: l.Thread.Channel, Ts: l.RootTS})
 		if err != nil {
-			c.log.Info("a digest has fewer links: Slack does not say a message's address", "conversation", l.ID, "code", failure(err, false).Code)
-			if failure(err, false).Kind != bot.Never {
+			c.log.Info("a digest has fewer links: Slack does not say a message's address", "conversation", l.ID, "code", failure(err, asking).Code)
+			if failure(err, asking).Kind != bot.Never {
 				return out // it would not say the next one either
 			}
 			continue
@@ -92,112 +44,61 @@ func (c *Chat) linksTo(ctx context.Context, list []bot.Listed) map[string]string
 	return out
 }
 
+// permalinks: Slack allows hundreds a minute.
+var permalinks = bot.Rate{Every: 225 * time.Millisecond, Burst: 30}
+
 const (
 	linksWithin  = 5 * time.Second
-	digestLength = 60            // conversations on a digest; who has more needs a list, not messages
 	digestText   = 3500          // characters of one message's words, of maxTopLevel; the rest is its head and foot
 	digestBlocks = maxBlocks - 5 // likewise
+	digestLink   = 140           // characters kept for a thread's address and its brackets; a longer one is left out
 )
 
-// A digestPage is one message of a digest.
-type digestPage struct {
-	page
-	key string // the same for the same message
-}
-
-// mark is the block_id of its first block.
-func (p *digestPage) mark() string { return "digest:" + p.key[:8] }
-
-// digestPages is pure; the same list gives the same bytes.
-func digestPages(to conversation.Person, list []bot.Listed, links map[string]string) []*digestPage {
-	shown := list[:min(len(list), digestLength)]
-	parts := digestParts(byApp(shown), links)
-	pages := make([]*digestPage, len(parts))
-	for n, part := range parts {
-		heading := "1 finding for you"
-		if len(list) != 1 {
-			heading = fmt.Sprintf("%d findings for you", len(list))
-		}
-		if len(parts) > 1 {
-			heading += fmt.Sprintf(", part %d of %d", n+1, len(parts))
-		}
-		p := digestOf(to, heading, part, links)
-		if n == len(parts)-1 {
-			if left := len(list) - len(shown); left > 0 {
-				p.note(words(fmt.Sprintf("%d more:", left)), " ", code("/rehome list mine"), " shows them.")
-			}
-			p.note("“Open here” brings one into a thread of its own, with its questions. ", code("/rehome digest daily"), " gathers all there is into one message a day.")
-		}
-		p.stamp(p.mark())
-		pages[n] = p
-	}
-	return pages
-}
-
-// digestParts cuts a list so that each part fits a message.
-func digestParts(list []bot.Listed, links map[string]string) [][]bot.Listed {
-	var parts [][]bot.Listed
-	from, blocks, size := 0, 0, 0
+// Fit implements [bot.People].
+func (c *Chat) Fit(list []bot.Listed) int {
+	blocks, size := 0, 0
 	for i, l := range list {
-		n, length := 2, lengthOf(digestLine(l, links[l.ID]))
-		if i == from || appOf(list[i-1]) != appOf(l) {
+		n, length := 2, lengthOf(digestLine(l, ""))+digestLink
+		if i == 0 || !list[i-1].SameApp(l) {
 			n, length = n+1, length+lengthOf(digestApp(l))
 		}
-		if i > from && (blocks+n > digestBlocks || size+length > digestText) {
-			parts = append(parts, list[from:i])
-			from, blocks, size = i, 0, 0
-			n, length = 3, length+lengthOf(digestApp(l)) // its app is named anew
+		if blocks, size = blocks+n, size+length; i > 0 && (blocks > digestBlocks || size > digestText) {
+			return i
 		}
-		blocks, size = blocks+n, size+length
 	}
-	return append(parts, list[from:])
+	return len(list)
 }
 
-// digestOf writes one message.
-func digestOf(to conversation.Person, heading string, part []bot.Listed, links map[string]string) *digestPage {
-	p := &digestPage{}
-	p.header(heading)
-	known := []string{to.ID, heading}
-	for _, l := range part {
-		known = append(known, l.ID, l.Title, l.App, fmt.Sprint(l.Due.Unix(), l.Overdue))
+// digestPage is pure; the same digest gives the same bytes.
+func digestPage(m bot.Message, d bot.Digest, links map[string]string) *page {
+	p := &page{}
+	all := len(d.List) + d.Follow + d.Left
+	switch here := len(d.List); {
+	case here < all:
+		p.header(fmt.Sprintf("%d of %d findings for you", here, all))
+	case all == 1:
+		p.header("1 finding for you")
+	default:
+		p.header(fmt.Sprintf("%d findings for you", all))
 	}
-	p.key = digest(known...)
-	for i, l := range part {
-		if i == 0 || appOf(part[i-1]) != appOf(l) {
+	for i, l := range d.List {
+		if i == 0 || !d.List[i-1].SameApp(l) {
 			p.say(digestApp(l)...)
 		}
 		p.say(digestLine(l, links[l.ID])...)
-		m := marker{conversation: l.ID, key: keyList, digest: p.key}
-		p.controls(m.control(verbOwn), nil, ownButton(actionJoin, "Open here"), ownButton(actionNotMine, "Not my app"))
+		to := marker{conversation: l.ID, key: keyList, digest: m.Key}
+		p.controls(to.control(verbOwn), nil, ownButton(actionJoin, "Open here"), ownButton(actionNotMine, "Not my app"))
+	}
+	if d.Follow > 0 {
+		p.note(words(fmt.Sprintf("%d more follow.", d.Follow)))
+	}
+	if d.Left > 0 {
+		p.note(words(fmt.Sprintf("%d more:", d.Left)), " ", code("/rehome list mine"), " shows them.")
+	}
+	if d.Follow == 0 {
+		p.note("“Open here” brings one into a thread of its own, with its questions. ", code("/rehome digest daily"), " gathers all there is into one message a day.")
 	}
 	return p
-}
-
-// byApp puts what is about one app together, where the first of it stands.
-func byApp(list []bot.Listed) []bot.Listed {
-	var out []bot.Listed
-	seen := map[string]bool{}
-	for _, first := range list {
-		app := appOf(first)
-		if seen[app] {
-			continue
-		}
-		seen[app] = true
-		for _, l := range list {
-			if appOf(l) == app {
-				out = append(out, l)
-			}
-		}
-	}
-	return out
-}
-
-// appOf tells apps apart: by id, else by name.
-func appOf(l bot.Listed) string {
-	if l.AppID != "" {
-		return "id:" + strings.ToLower(l.AppID)
-	}
-	return "name:" + l.App
 }
 
 func digestApp(l bot.Listed) []markup {
@@ -219,7 +120,7 @@ func digestLine(l bot.Listed, address string) []markup {
 		out = append(out, " · ", bold("overdue"))
 	}
 	switch {
-	case address != "":
+	case address != "" && len(address) < digestLink-20:
 		out = append(out, " · ", link("its thread", address))
 	case channelID.MatchString(l.Thread.Channel) && !l.Thread.IsDirect():
 		out = append(out, " · in ", channelMention(l.Thread.Channel))
@@ -234,44 +135,4 @@ func lengthOf(m []markup) int {
 		n += len(s)
 	}
 	return n
-}
-
-// sent remembers for a while which messages of an unfinished digest went out,
-// or may have.
-type sent struct {
-	mu   sync.Mutex
-	seen map[string]attempt
-}
-
-type attempt struct {
-	at   time.Time
-	went bool // else it may have
-}
-
-// sentFor is longer than a failed digest waits to be tried again.
-const sentFor = 15 * time.Minute
-
-func (s *sent) know(key string) (went bool, begun time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a, ok := s.seen[key]
-	if !ok || time.Since(a.at) > sentFor {
-		return false, time.Time{}
-	}
-	return a.went, a.at
-}
-
-func (s *sent) note(key string, went bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.seen == nil || len(s.seen) >= maxKnown {
-		s.seen = map[string]attempt{}
-	}
-	s.seen[key] = attempt{at: time.Now(), went: went}
-}
-
-func (s *sent) forget(key string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.seen, key)
 }

@@ -3,10 +3,13 @@ package slackapp
 import (
 	"context"
 	"errors"
+	"maps"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/slack-go/slack"
@@ -19,7 +22,14 @@ import (
 // A refusal with a code is taken at its word. Everything else (no connection, a
 // timeout, 5xx, a page instead of JSON, an empty answer) leaves open what
 // happened and may go through later.
-func failure(err error, edit bool) *bot.Failure {
+//
+//	Again, certainly not done   429 however it comes, no connection at all
+//	Again, perhaps done         timeouts, resets, 5xx, HTML, truncated or empty answers, internal_error
+//	Again, in a minute          other HTTP errors and redirects: not Slack's API; somebody has to look
+//	Lost                        the message to be edited, or the thread to post in, is not there
+//	Stop                        the token or its scopes let nothing be posted
+//	Never                       all other refusals
+func failure(err error, of call) *bot.Failure {
 	f := &bot.Failure{Kind: bot.Again, Err: withoutURL(err), Unsure: !neverSent(err)}
 	var (
 		limited *slack.RateLimitedError
@@ -28,16 +38,16 @@ func failure(err error, edit bool) *bot.Failure {
 	)
 	switch {
 	case errors.As(err, &limited): // 429 with Retry-After
-		f.Code, f.After, f.Unsure = codeLimited, max(limited.RetryAfter, time.Second), false
+		f.Code, f.After, f.Unsure = bot.CodeLimited, max(limited.RetryAfter, time.Second), false
 	case errors.As(err, &status) && status.Code == http.StatusTooManyRequests: // 429 without
-		f.Code, f.After, f.Unsure = codeLimited, unsaidLimit, false
+		f.Code, f.After, f.Unsure = bot.CodeLimited, unsaidLimit, false
 	case errors.As(err, &status):
 		f.Code = "http_" + strconv.Itoa(status.Code)
 		if status.Code < 500 {
 			f.After = misconfigured // not Slack, or not its API: somebody has to look
 		}
 	case errors.As(err, &refused):
-		return refusal(refused.Err, edit, err)
+		return refusal(refused.Err, of, err)
 	case errors.Is(err, errNoTS):
 		f.Code = "empty_answer"
 	case errors.Is(err, errRedirect):
@@ -72,40 +82,68 @@ var errUnreadable = errors.New("the answer of Slack cannot be read; check SLACK_
 var errNoTS = errors.New("the answer of Slack names no message")
 
 const (
-	codeLimited   = "ratelimited"
 	unsaidLimit   = 30 * time.Second // when Slack does not say how long to wait; its windows are a minute
+	longestLimit  = time.Hour        // an answer that asks for more is taken for a mistake
 	misconfigured = time.Minute      // until somebody has changed a setting
 )
 
+// A call is what was asked of Slack: the same refusal means different things.
+type call int
+
+const (
+	asking   call = iota // for something to be looked up or opened
+	posting              // a message
+	replying             // a message in a thread
+	editing              // a message
+	reading              // what was said in a channel or thread
+)
+
 // refusal reads an error code of Slack's.
-func refusal(code string, edit bool, err error) *bot.Failure {
+func refusal(code string, of call, err error) *bot.Failure {
 	f := &bot.Failure{Kind: bot.Never, Code: code, Err: err}
+	sends := of == posting || of == replying || of == editing
 	switch {
-	case code == "ratelimited" || code == "rate_limited" || code == "message_limit_exceeded": // 429 as HTTP 200
-		f.Kind, f.Code, f.After = bot.Again, codeLimited, unsaidLimit
-	case authTrouble[code]:
+	case code == bot.CodeLimited || code == "rate_limited" || code == "message_limit_exceeded": // 429 as HTTP 200
+		f.Kind, f.Code, f.After = bot.Again, bot.CodeLimited, unsaidLimit
+	case of == reading && unreadable[code]:
+		// Never: the place may not be read.
+	case sends && (tokenTrouble[code] || code == "missing_scope"):
+		f.Kind = bot.Stop
+	case authTrouble[code] && !sends:
 		f.Kind, f.After = bot.Again, misconfigured
 	case passing[code]:
 		f.Kind, f.Unsure = bot.Again, true
-	case edit && gone[code]:
+	case of == editing && gone[code], of == replying && threadGone[code]:
 		f.Kind = bot.Lost
 	}
 	return f
 }
 
-// authTrouble are codes that no message is to blame for: the token or its
-// scopes are wrong. Messages wait until somebody has put that right.
-var authTrouble = map[string]bool{
+// tokenTrouble are codes that no message is to blame for: nothing goes through
+// until somebody has put the token or the workspace right.
+var tokenTrouble = map[string]bool{
 	"invalid_auth": true, "not_authed": true, "account_inactive": true, "token_revoked": true, "token_expired": true,
-	"missing_scope": true, "no_permission": true, "not_allowed_token_type": true, "access_denied": true,
-	"ekm_access_denied": true, "org_login_required": true, "two_factor_setup_required": true,
+	"not_allowed_token_type": true, "ekm_access_denied": true, "org_login_required": true, "two_factor_setup_required": true,
 	"team_access_not_granted": true, "enterprise_is_restricted": true, "accesslimited": true,
+}
+
+// authTrouble are those, and the codes that say it of one method.
+var authTrouble = func() map[string]bool {
+	all := map[string]bool{"missing_scope": true, "no_permission": true, "access_denied": true}
+	maps.Copy(all, tokenTrouble)
+	return all
+}()
+
+// unreadable are codes of a place that we may not read, or that is not there.
+var unreadable = map[string]bool{
+	"missing_scope": true, "not_in_channel": true, "channel_not_found": true, "no_permission": true, "access_denied": true,
+	"not_allowed_token_type": true, "method_not_supported_for_channel_type": true, "restricted_action": true,
 }
 
 // passing are codes of a Slack that cannot just now. fatal_error and
 // internal_error are documented with "some aspect of the operation succeeded".
 var passing = map[string]bool{
-	"internal_error": true, "fatal_error": true, "service_unavailable": true, "request_timeout": true,
+	"internal_error": true, "fatal_error": true, "service_unavailable": true, "request_timeout": true, "update_failed": true,
 	"team_added_to_org": true, "external_channel_migrating": true, "streaming_state_conflict": true,
 }
 
@@ -124,4 +162,24 @@ func neededScope(err error) string {
 		return ""
 	}
 	return cut(clean(refused.Needed), 80)
+}
+
+// threadGone are codes of a reply to a message that is not there, or that takes
+// none.
+var threadGone = map[string]bool{"thread_not_found": true, "cannot_reply_to_message": true}
+
+// sayableLimit mends a 429 for slack-go, which takes a Retry-After that is no
+// number for an answer it cannot read, and one that is too large for a negative
+// one. Without one, failure has a word of its own.
+func sayableLimit(r *http.Response) {
+	if r.StatusCode != http.StatusTooManyRequests {
+		return
+	}
+	seconds, err := strconv.ParseFloat(strings.TrimSpace(r.Header.Get("Retry-After")), 64)
+	switch {
+	case err != nil && !errors.Is(err, strconv.ErrRange), !(seconds >= 0):
+		r.Header.Del("Retry-After")
+	default:
+		r.Header.Set("Retry-After", strconv.Itoa(int(math.Ceil(min(seconds, longestLimit.Seconds())))))
+	}
 }

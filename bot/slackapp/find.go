@@ -2,6 +2,7 @@ package slackapp
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -16,27 +17,31 @@ import (
 // first block's id, which comes back as it was sent, and its metadata.
 // Needs channels:history, groups:history or im:history, and for a user im:write.
 func (c *Chat) Find(ctx context.Context, m bot.Message, since time.Time) (bot.At, bool, error) {
-	return c.findMessage(ctx, m.Channel, m.ThreadTS, since, func(msg slack.Message) bool { return marks(msg, m) })
-}
-
-// findMessage looks for a message in a channel, the direct message with a user,
-// or a thread.
-func (c *Chat) findMessage(ctx context.Context, channel, thread string, since time.Time, is func(slack.Message) bool) (bot.At, bool, error) {
+	channel := m.Channel
 	if isUser(channel) {
+		if err := c.turn(ctx, "conversations.open", bot.Tier3); err != nil {
+			return bot.At{}, false, err
+		}
 		dm, _, _, err := c.api.OpenConversationContext(ctx, &slack.OpenConversationParameters{Users: []string{channel}, ReturnIM: true})
+		if err == nil && (dm == nil || dm.ID == "") {
+			err = errNoTS
+		}
 		if err != nil {
-			return bot.At{}, false, failure(err, false)
+			return bot.At{}, false, c.unread("conversations.open", bot.Tier3, err)
 		}
 		channel = dm.ID
 	}
 	oldest := strconv.FormatInt(since.Unix(), 10) + ".000000"
 	for cursor := ""; ; {
-		messages, next, err := c.read(ctx, channel, thread, oldest, cursor)
-		if err != nil {
-			return bot.At{}, false, failure(err, false)
+		messages, next, err := c.read(ctx, channel, m.ThreadTS, oldest, cursor)
+		switch {
+		case isCode(err, "thread_not_found"):
+			return bot.At{}, false, nil // and nothing of ours in it
+		case err != nil:
+			return bot.At{}, false, c.unread(methodFor(m.ThreadTS), bot.Tier3, err)
 		}
 		for _, msg := range messages {
-			if is(msg) {
+			if marks(msg, m) {
 				return bot.At{Channel: channel, TS: msg.Timestamp}, true, nil
 			}
 		}
@@ -47,8 +52,64 @@ func (c *Chat) findMessage(ctx context.Context, channel, thread string, since ti
 	}
 }
 
+// methodFor is the method that reads a thread, or a channel.
+func methodFor(thread string) string {
+	if thread != "" {
+		return "conversations.replies"
+	}
+	return "conversations.history"
+}
+
+// longestTurn is how long a question to Slack waits for its turn. One whose turn
+// is farther off, since Slack said so, is to be asked again then.
+const longestTurn = time.Minute
+
+// turn waits for a method's turn under its tier. Each method has its own. Errors
+// are *bot.Failure.
+func (c *Chat) turn(ctx context.Context, method string, r bot.Rate) error {
+	if c.unlimited {
+		return nil
+	}
+	if wait := c.pace.Until(method, r); wait > longestTurn {
+		return &bot.Failure{Kind: bot.Again, Code: bot.CodeLimited, After: wait, Err: errWaits}
+	}
+	if err := c.pace.Wait(ctx, method, r); err != nil {
+		return failure(err, asking)
+	}
+	return nil
+}
+
+var errWaits = errors.New("Slack wants no more of these calls for now")
+
+// unread is the failure of a call that was to read something. One that came too
+// fast slows its method down.
+func (c *Chat) unread(method string, r bot.Rate, err error) *bot.Failure {
+	var f *bot.Failure
+	if errors.As(err, &f) {
+		return f // it was not even asked
+	}
+	f = failure(err, reading)
+	c.hold(method, r, f)
+	return f
+}
+
+// hold slows a method down that was called too fast.
+func (c *Chat) hold(method string, r bot.Rate, f *bot.Failure) {
+	if f.Code == bot.CodeLimited {
+		c.pace.Slow(method, r, time.Now().Add(f.After))
+	}
+}
+
+func isCode(err error, code string) bool {
+	var refused slack.SlackErrorResponse
+	return errors.As(err, &refused) && refused.Err == code
+}
+
 // read reads a page of a thread, or of a channel when thread is "".
 func (c *Chat) read(ctx context.Context, channel, thread, oldest, cursor string) (page []slack.Message, next string, err error) {
+	if err := c.turn(ctx, methodFor(thread), bot.Tier3); err != nil {
+		return nil, "", err
+	}
 	if thread != "" {
 		page, _, next, err = c.api.GetConversationRepliesContext(ctx, &slack.GetConversationRepliesParameters{
 			ChannelID: channel, Timestamp: thread, Oldest: oldest, Cursor: cursor, Limit: 200, IncludeAllMetadata: true,

@@ -49,7 +49,7 @@ func (d *Doors) startForm(ctx context.Context, trigger string, f form, refused f
 	}
 	if err != nil {
 		d.recent.forget(key)
-		d.Log.Warn("the form could not be opened", "code", failure(err, false).Code)
+		d.Log.Warn("the form could not be opened", "code", failure(err, asking).Code)
 		p := say("I could not open the form just now. Try again, or write what you know after ", code("/rehome"), ":")
 		p.say(helpTopics[""]...)
 		return refused(p)

@@ -221,11 +221,11 @@ func undated(s string) string { return digests.ReplaceAllString(s, "sha256:…")
 // tighter limits.
 func (d *desk) accepts(t *testing.T, blocks []slack.Block, text string) {
 	t.Helper()
-	at, err := d.chat.send(t.Context(), triage, false, quiet(text, blocks...)...)
+	at, err := d.chat.send(t.Context(), triage, posting, quiet(text, blocks...)...)
 	if err != nil {
 		t.Fatalf("the sandbox refuses it: %v\n%s", err, d.whyRefused())
 	}
-	if _, err = d.chat.send(t.Context(), triage, true, append(quiet(text, blocks...), slack.MsgOptionUpdate(at.TS))...); err != nil {
+	if _, err = d.chat.send(t.Context(), triage, editing, append(quiet(text, blocks...), slack.MsgOptionUpdate(at.TS))...); err != nil {
 		t.Fatalf("the sandbox refuses the edit: %v\n%s", err, d.whyRefused())
 	}
 	m, _ := d.Message(triage, at.TS)

@@ -26,7 +26,7 @@ func (d *Doors) publishHome(ctx context.Context, user string) {
 		return
 	}
 	if _, err := d.Chat.api.PublishViewContext(ctx, slack.PublishViewContextRequest{UserID: user, View: view}); err != nil {
-		d.Log.Warn("the Home tab could not be published", "code", failure(err, false).Code)
+		d.Log.Warn("the Home tab could not be published", "code", failure(err, asking).Code)
 	}
 }
 

@@ -103,7 +103,7 @@ func (s *sockets) line(ctx context.Context, n int) error {
 			return nil //nolint:nilerr // the end
 		}
 		if err != nil {
-			f := failure(err, false)
+			f := failure(err, asking)
 			if s.refused(f, err); s.hopeless(f) {
 				return fmt.Errorf("socket mode ended (%w): check SLACK_APP_TOKEN, its scope connections:write, and that Socket Mode is on in the app's settings", withoutURL(err))
 			}

@@ -48,7 +48,7 @@ func (c *Chat) Person(ctx context.Context, who bot.Identity) (bot.Profile, error
 		a := r.Val.(asked)
 		return a.p, a.err
 	case <-ctx.Done():
-		return bot.Profile{}, failure(ctx.Err(), false)
+		return bot.Profile{}, failure(ctx.Err(), asking)
 	}
 }
 
@@ -58,6 +58,13 @@ func (c *Chat) askPerson(ctx context.Context, who bot.Identity) (bot.Profile, er
 		return bot.Profile{}, c.refusedPerson(err)
 	}
 	var u *slack.User
+	method, tier := "users.lookupByEmail", bot.Tier3
+	if who.ID != "" {
+		method, tier = "users.info", bot.Tier4
+	}
+	if err := c.turn(ctx, method, tier); err != nil {
+		return bot.Profile{}, err
+	}
 	if who.ID != "" {
 		u, err = c.api.GetUserInfoContext(ctx, who.ID)
 	} else {
@@ -67,7 +74,9 @@ func (c *Chat) askPerson(ctx context.Context, who bot.Identity) (bot.Profile, er
 		err = errNobody
 	}
 	if err != nil {
-		return bot.Profile{}, c.refusedPerson(err)
+		f := c.refusedPerson(err)
+		c.hold(method, tier, f)
+		return bot.Profile{}, f
 	}
 	return bot.Profile{Person: conversation.Person{ID: u.ID}, Zone: zoneOf(u), Skip: whyNot(u, self.TeamID)}, nil
 }
@@ -83,7 +92,7 @@ func (c *Chat) refusedPerson(err error) *bot.Failure {
 	case errors.Is(err, errNobody):
 		f = &bot.Failure{Kind: bot.Again, Code: "empty_answer", Err: errNobody}
 	default:
-		f = failure(err, false)
+		f = failure(err, asking)
 	}
 	if authTrouble[f.Code] {
 		c.log.Error("people cannot be looked up; add the scopes users:read and users:read.email under the app's OAuth & Permissions, and reinstall it", "code", f.Code)
@@ -120,9 +129,8 @@ func zoneOf(u *slack.User) *time.Location {
 }
 
 // Report implements [bot.People].
-func (c *Chat) Report(ctx context.Context, channel string, text policy.Text) error {
-	p := say(prose(text)...)
-	_, err := c.send(ctx, channel, false, quiet(p.words(), p.blocks...)...)
+func (c *Chat) Report(ctx context.Context, m bot.Message, text policy.Text) error {
+	_, err := c.post(ctx, m, say(prose(text)...))
 	return err
 }
 

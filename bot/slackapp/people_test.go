@@ -190,7 +190,7 @@ func TestWhoCannotGetADirectMessageIsReported(t *testing.T) {
 			if f := failed(err); f.Kind != bot.Never || f.Code != code {
 				t.Errorf("a root: %v", err)
 			}
-			err = chat.Digest(t.Context(), conversation.Person{ID: "U7"}, []bot.Listed{{ID: "RH-1"}})
+			err = chat.Digest(t.Context(), bot.Message{Channel: "U7"}, bot.Digest{List: []bot.Listed{{ID: "RH-1"}}})
 			if f := failed(err); f.Kind != bot.Never || f.Code != code {
 				t.Errorf("a digest: %v", err)
 			}
@@ -251,10 +251,14 @@ func TestDigestsLookAsTheyShould(t *testing.T) {
 		bad[i].Thread.Channel = nasty
 	}
 	bad[2].App, bad[3].AppID = "", nasty
-	for name, list := range map[string][]bot.Listed{"one": listOf(1), "five": listOf(5), "bare": {{ID: "RH-1"}, {ID: "RH-2", Thread: conversation.Place{Channel: alice}}}, "nasty": bad} {
-		for i, p := range digestPages(conversation.Person{ID: alice}, list, links) {
-			golden(t, fmt.Sprintf("digest-%s-%d", name, i+1), p.words(), p.blocks)
-		}
+	m := bot.Message{Conversation: "list", Key: "0123456789abcdef", Channel: alice}
+	for name, page := range map[string]bot.Digest{
+		"one": {List: listOf(1)}, "five": {List: listOf(5)}, "nasty": {List: bad}, "first": {List: listOf(3), Follow: 12, Left: 40},
+		"bare": {List: []bot.Listed{{ID: "RH-1"}, {ID: "RH-2", Thread: conversation.Place{Channel: alice}}}},
+	} {
+		p := digestPage(m, page, links)
+		p.stamp(markerOf(m).String())
+		golden(t, "digest-"+name, p.words(), p.blocks)
 	}
 	worst := listOf(100)
 	for i := range worst {
@@ -265,57 +269,65 @@ func TestDigestsLookAsTheyShould(t *testing.T) {
 		short = append(short, bot.Listed{ID: fmt.Sprint("RH-", i+1), App: fmt.Sprint("app", i)})
 	}
 	for name, list := range map[string][]bot.Listed{"five": listOf(5), "fifteen": listOf(15), "a hundred": listOf(100), "the worst": worst, "nasty": bad, "short": short} {
-		pages := digestPages(conversation.Person{ID: alice}, list, links)
-		seen := 0
-		for _, p := range pages {
-			if p.full || strings.Contains(p.words(), string(voiceCut)) {
-				t.Errorf("%s: a page is cut", name)
+		messages := 0
+		for rest := list; len(rest) > 0; messages++ {
+			n := d.chat.Fit(rest)
+			if n < 1 || n > len(rest) {
+				t.Fatalf("%s: %d of %d fit", name, n, len(rest))
 			}
-			seen += strings.Count(p.words(), "*RH-")
+			p := digestPage(m, bot.Digest{List: rest[:n], Follow: len(rest) - n, Left: 7}, links)
+			p.stamp(markerOf(m).String())
+			if p.full || strings.Contains(p.words(), string(voiceCut)) || strings.Count(p.words(), "*RH-") != n {
+				t.Errorf("%s: a page of %d is cut", name, n)
+			}
+			again := digestPage(m, bot.Digest{List: rest[:n], Follow: len(rest) - n, Left: 7}, links)
+			again.stamp(markerOf(m).String())
+			before, _ := json.Marshal(p.blocks)
+			after, _ := json.Marshal(again.blocks)
+			if string(before) != string(after) {
+				t.Errorf("%s: a page differs from itself", name)
+			}
 			d.accepts(t, p.blocks, p.words())
+			rest = rest[n:]
 		}
-		if seen != min(len(list), digestLength) {
-			t.Errorf("%s: %d of %d are shown", name, seen, len(list))
+		if messages > (len(list)+2)/3 {
+			t.Errorf("%s: %d messages", name, messages)
 		}
-		if last := pages[len(pages)-1].words(); len(list) > digestLength && !strings.Contains(last, fmt.Sprintf("%d more: ", len(list)-digestLength)) {
-			t.Errorf("%s: it does not say how many are left out:\n%s", name, last)
-		}
-		again := digestPages(conversation.Person{ID: alice}, list, links)
-		for i := range pages {
-			before, _ := json.Marshal(pages[i].blocks)
-			after, _ := json.Marshal(again[i].blocks)
-			if string(before) != string(after) || pages[i].key != again[i].key {
-				t.Errorf("%s: page %d differs from itself", name, i+1)
-			}
-		}
-		t.Logf("%s: %d messages", name, len(pages))
 	}
 }
 
-func TestADigestThatFailedHalfWayIsFinishedAndNotRepeated(t *testing.T) {
-	for name, kind := range map[string]sandbox.FaultKind{"not taken": sandbox.FailBefore, "taken, and not said": sandbox.FailAfter, "refused": sandbox.RateLimited} {
+// TestADigestIsFoundByExactlyWhatIsOnIt loses the answer to one page of a list.
+func TestADigestIsFoundByExactlyWhatIsOnIt(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fault sandbox.FaultKind
+		there bool
+	}{
+		"not taken": {sandbox.FailBefore, false}, "taken, and not said": {sandbox.FailAfter, true}, "the line broke": {sandbox.DropAfter, true},
+	} {
 		t.Run(name, func(t *testing.T) {
-			var posts atomic.Int32
+			var broken atomic.Bool
 			d := sit(t, set{door: "http", config: func(c *sandbox.Config) {
 				c.Fault = func(method string, _ int) sandbox.Fault {
-					if method == "chat.postMessage" && posts.Add(1) == 2 {
-						return sandbox.Fault{Kind: kind}
+					if method == "chat.postMessage" && broken.Load() {
+						return sandbox.Fault{Kind: tc.fault}
 					}
 					return sandbox.Fault{}
 				}
 			}})
-			list := listOf(30) // more than one message, with threads that are not there
-			to := conversation.Person{ID: alice}
-			if f := failed(d.chat.Digest(t.Context(), to, list)); f.Kind != bot.Again || f.Unsure != (f.After == appearsWithin) {
+			page := func(key string) bot.Message {
+				return bot.Message{Conversation: "list", Key: key, Channel: alice}
+			}
+			check(t, d.chat.Digest(t.Context(), page("aa"), bot.Digest{List: listOf(4)}))
+			begun := time.Now()
+			broken.Store(true)
+			if f := failed(d.chat.Digest(t.Context(), page("bb"), bot.Digest{List: listOf(4)})); f.Kind != bot.Again || !f.Unsure {
 				t.Fatalf("got %+v", f)
 			}
-			check(t, d.chat.Digest(t.Context(), to, list))
-			if got, want := len(d.Messages(d.DM(alice))), len(digestPages(to, list, nil)); got != want {
-				t.Errorf("%d messages, want %d:\n%s", got, want, d.Transcript())
-			}
-			check(t, d.chat.Digest(t.Context(), to, list)) // the same one another day
-			if got, want := len(d.Messages(d.DM(alice))), 2*len(digestPages(to, list, nil)); got != want {
-				t.Errorf("%d messages, want %d", got, want)
+			broken.Store(false)
+			for key, there := range map[string]bool{"aa": true, "bb": tc.there, "b": false} {
+				if _, found, err := d.chat.Find(t.Context(), page(key), begun.Add(-time.Minute)); err != nil || found != there {
+					t.Errorf("page %s: found %v, %v; want %v", key, found, err, there)
+				}
 			}
 		})
 	}
@@ -323,14 +335,18 @@ func TestADigestThatFailedHalfWayIsFinishedAndNotRepeated(t *testing.T) {
 
 func TestAReportIsAMessageInItsChannel(t *testing.T) {
 	d := sit(t, set{door: "http"})
-	check(t, d.chat.Report(t.Context(), triage, policy.Text{{Text: "RH-1: I could not tell "}, {Kind: policy.Who, Text: bob}, {Text: " (" + nasty + ")."}}))
-	m := d.find(triage, "RH-1: I could not tell <@"+bob+">")
-	for _, who := range m.Mentions {
+	m := bot.Message{Conversation: "RH-1", Key: "d7", Channel: triage}
+	check(t, d.chat.Report(t.Context(), m, policy.Text{{Text: "RH-1: I could not tell "}, {Kind: policy.Who, Text: bob}, {Text: " (" + nasty + ")."}}))
+	for _, who := range d.find(triage, "RH-1: I could not tell <@"+bob+">").Mentions {
 		if who != bob {
 			t.Errorf("it mentions %s", who)
 		}
 	}
-	if err := d.chat.Report(t.Context(), "C9999999999", policy.Say("x")); failed(err).Kind != bot.Never {
+	if _, found, err := d.chat.Find(t.Context(), m, time.Now().Add(-time.Minute)); err != nil || !found {
+		t.Errorf("it is not found again: %v, %v", found, err)
+	}
+	m.Channel = "C9999999999"
+	if err := d.chat.Report(t.Context(), m, policy.Say("x")); failed(err).Kind != bot.Never {
 		t.Errorf("got %v", err)
 	}
 }

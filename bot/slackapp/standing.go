@@ -71,7 +71,7 @@ func CodeOf(err error) (code, needed string) {
 	}
 	var f *bot.Failure
 	if !errors.As(err, &f) {
-		f = failure(err, false)
+		f = failure(err, asking)
 	}
 	return f.Code, neededScope(err)
 }
@@ -117,7 +117,7 @@ func (c *Chat) Channel(ctx context.Context, id string) (Channel, error) {
 		err = errNoTS
 	}
 	if err != nil {
-		return Channel{}, failure(err, false)
+		return Channel{}, failure(err, asking)
 	}
 	return Channel{Name: cut(clean(info.Name), 80), Member: info.IsMember, Archived: info.IsArchived}, nil
 }
@@ -131,7 +131,7 @@ func (c *Chat) MayRead(ctx context.Context, channel string) error {
 		err = errNoTS
 	}
 	if err != nil {
-		return failure(err, false)
+		return failure(err, asking)
 	}
 	return nil
 }
@@ -146,7 +146,7 @@ func (c *Chat) MayOpenSocket(ctx context.Context) error {
 		err = errNoTS
 	}
 	if err != nil {
-		return failure(err, false)
+		return failure(err, asking)
 	}
 	return nil
 }

@@ -74,6 +74,7 @@ func assemble(p parts) (_ *assembly, err error) {
 			err = errors.Join(err, a.close())
 		}
 	}()
+	p.slack.Unlimited = p.unlimited
 	if a.chat, err = slackapp.NewChat(p.slack); err != nil {
 		return nil, err
 	}
