@@ -92,6 +92,9 @@ func (p *program) serve(ctx context.Context, listenAt, storeAt string) (err erro
 	} else {
 		a.log.Info("owners are looked up", "directories", a.directory.Names())
 	}
+	if !a.atMostOnce {
+		a.log.Info("where history may not be read, a message that may have been sent is sent again; unreadableHistory: at-most-once gives it up")
+	}
 	if pol.Stale != "" {
 		a.log.Warn(pol.Stale)
 	}
@@ -154,7 +157,7 @@ func (p *program) alertParts(s settings, out *parts) (err error) {
 	if out.router, err = s.router(); err != nil && maySend(out.door) {
 		return err
 	}
-	out.ownership, out.manners = s.Owners.ownership(), s.Telling.manners()
+	out.ownership, out.manners, out.atMostOnce = s.Owners.ownership(), s.Telling.manners(), repeats[s.Unreadable]
 	out.triage, out.security, out.listened, out.links = s.Channel, cmp.Or(s.SecurityChannel, s.Channel), s.AlertChannels, s.AlertLinks
 	directories, err := p.directories(s)
 	if err != nil || len(directories) == 0 {

@@ -46,6 +46,7 @@ type settings struct {
 	Directories     []directoryEntry   `yaml:"directories"`
 	Owners          ownerSettings      `yaml:"owners"`
 	Telling         tellingSettings    `yaml:"telling"`
+	Unreadable      string             `yaml:"unreadableHistory"` // at-least-once or at-most-once
 
 	tenants map[string]policy.TenantEntry // Tenants, or the file REHOME_TENANTS names, checked
 }
@@ -70,8 +71,8 @@ type tenantEntry struct {
 	NonProd bool   `yaml:"nonProd" json:"nonProd"`
 }
 
-const settingNames = "listen, store, keep, channel, sockets, policy, log.format, log.level, slack, tenants, " +
-	"intake, routes, securityChannel, alertChannels, alertLinks, directories, owners, telling"
+const settingNames = "listen, store, keep, channel, sockets, policy, log.format, log.level, tenants, " +
+	"intake, routes, securityChannel, alertChannels, alertLinks, directories, owners, telling, unreadableHistory"
 
 // The defaults keep everything on this machine.
 const (

@@ -128,8 +128,15 @@ func (s *settings) checkAlerts() error {
 	if d := s.Owners.MailDomain; d != "" && (strings.Contains(d, "@") || !strings.Contains(d, ".")) {
 		return bad("owners.mailDomain", "%q is not a domain; write what stands behind the @, such as contoso.example", d)
 	}
+	if _, ok := repeats[s.Unreadable]; !ok {
+		return bad("unreadableHistory", "%q is not known; write at-least-once or at-most-once", s.Unreadable)
+	}
 	return nil
 }
+
+// repeats says of each value of unreadableHistory whether what may have been sent
+// is given up rather than sent again.
+var repeats = map[string]bool{"": false, "at-least-once": false, "at-most-once": true}
 
 // A Slack user's id.
 var userForm = regexp.MustCompile(`^[UW][A-Z0-9]{6,20}$`)

@@ -86,6 +86,7 @@ func TestAWrongSettingIsSaidWithItsLine(t *testing.T) {
 		"service":           {"owners:\n  services:\n    Ledger: rivera\n", `rehome.yaml:3: owners.services.Ledger is answered for by "rivera", which is neither a mail address nor a user id (U…)`},
 		"mail domain":       {"owners: {mailDomain: '@contoso.example'}\n", `rehome.yaml:1: owners.mailDomain "@contoso.example" is not a domain; write what stands behind the @, such as contoso.example`},
 		"gather":            {"telling:\n  gather: soon\n", `rehome.yaml:2: telling.gather "soon" is not a length of time up to 1h0m0s; write it as 10s, 5m or 48h`},
+		"unreadable":        {"listen: :8080\nunreadableHistory: exactly-once\n", `rehome.yaml:2: unreadableHistory "exactly-once" is not known; write at-least-once or at-most-once`},
 		"digest":            {"telling:\n  digest: 24\n", `rehome.yaml:2: telling.digest is 24; write the hour of the day, 0 to 23`},
 		"quiet":             {"telling:\n  quiet: {from: 25}\n", `rehome.yaml:2: telling.quiet is from 25 to 0; write hours of the day, 0 to 23`},
 		"tenant, no id":     {"tenants:\n  AME: {name: AME, cloud: Public}\n", `rehome.yaml:2: "ame" is not a tenant id; write it as 00000000-0000-0000-0000-000000000000`},

@@ -1,0 +1,345 @@
+package slackapp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rehome/bot"
+	"rehome/bot/sandbox"
+	"rehome/conversation"
+	"rehome/policy"
+	"rehome/store"
+	"rehome/store/bolt"
+)
+
+// A world is a bot with a real store and the real client in a synctest bubble,
+// with a workspace that can be hostile and a process that can be killed.
+type world struct {
+	*sandbox.Workspace
+	t      *testing.T
+	path   string
+	pipe   *sandbox.Pipe
+	set    func(*bot.Bot)
+	log    *logbook
+	bot    *bot.Bot
+	chat   *Chat
+	file   *bolt.Store
+	store  *mortal
+	stop   context.CancelFunc
+	ended  chan error
+	opened int
+}
+
+// A mortal store stops taking anything the moment its process dies: after so many
+// more writes about deliveries, each of which may come right after a message was
+// sent.
+type mortal struct {
+	store.Store
+	doomed atomic.Bool
+	left   atomic.Int64 // once doomed
+}
+
+func (m *mortal) dead() bool { return m.doomed.Load() && m.left.Add(-1) < 0 }
+
+func (m *mortal) Begin(ctx context.Context, d store.Delivery, at time.Time) error {
+	if m.dead() {
+		return store.ErrUncertain
+	}
+	return m.Store.Begin(ctx, d, at)
+}
+
+func (m *mortal) Settle(ctx context.Context, all ...store.Settled) error {
+	if m.dead() {
+		return store.ErrUncertain
+	}
+	return m.Store.Settle(ctx, all...)
+}
+
+// inWorld runs a story with the bot up.
+func inWorld(t *testing.T, fault func(method string, n int) sandbox.Fault, set func(*bot.Bot), story func(w *world)) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "rehome.db")
+	synctest.Test(t, func(t *testing.T) {
+		<-time.After(time.Until(time.Date(2000, 1, 4, 10, 0, 0, 0, time.UTC))) // a Tuesday
+		ws, err := sandbox.New(sandbox.Config{
+			Strict: true, RateLimits: true, Fault: fault,
+			Users: []sandbox.User{
+				{ID: alice, Name: "alice", Email: "alice@contoso.example"}, {ID: bob, Name: "bob", Email: "bob@contoso.example"},
+				{ID: carol, Name: "carol", Email: "carol@contoso.example"}, {ID: dana, Name: "dana", Email: "dana@contoso.example"},
+			},
+			Channels: []sandbox.Channel{{ID: triage, Name: "triage", BotMember: true}, {ID: security, Name: "security", BotMember: true}, {ID: random, Name: "random", BotMember: true}},
+			App:      sandbox.App{BotToken: "xoxb-test", Scopes: slices.Sorted(maps.Keys(Scopes))},
+		})
+		check(t, err)
+		w := &world{Workspace: ws, t: t, path: path, pipe: sandbox.NewPipe(), set: set, log: &logbook{}}
+		srv := &http.Server{Handler: ws} //nolint:gosec // in memory
+		go func() { _ = srv.Serve(w.pipe) }()
+		w.boot()
+		story(w)
+		w.down()
+		ws.Close()
+		_ = srv.Close()
+	})
+}
+
+// boot starts a process on the file.
+func (w *world) boot() {
+	w.t.Helper()
+	var err error
+	w.file, err = bolt.Open(w.path, bolt.Options{})
+	check(w.t, err)
+	w.store = &mortal{Store: w.file}
+	w.chat, err = NewChat(Options{BotToken: "xoxb-test", APIURL: "http://sandbox.invalid/api/", DialContext: w.pipe.DialContext, Log: w.log.logger()})
+	check(w.t, err)
+	b := bot.Bot{
+		Policy: policy.Default(), Store: w.store, Chat: w.chat, People: w.chat, Log: w.log.logger(),
+		SecurityChannel: security, Manners: bot.Manners{Quiet: bot.Quiet{Off: true}},
+	}
+	if w.set != nil {
+		w.set(&b)
+	}
+	w.bot = bot.New(b)
+	var ctx context.Context
+	ctx, w.stop = context.WithCancel(w.t.Context())
+	w.ended = make(chan error, 1)
+	go func(b *bot.Bot, ended chan<- error) { ended <- b.Run(ctx) }(w.bot, w.ended)
+}
+
+// kill ends the process as kill -9 does, after so many more writes or else after
+// a while: what it had under way goes on without it, and nothing of it is written
+// down.
+func (w *world) kill(writes int) {
+	w.t.Helper()
+	w.store.left.Store(int64(writes))
+	w.store.doomed.Store(true)
+	select {
+	case err := <-w.ended:
+		w.ended <- err
+	case <-time.After(time.Minute):
+		w.store.left.Store(0)
+	}
+	w.down()
+}
+
+func (w *world) down() {
+	w.t.Helper()
+	w.stop()
+	if err := <-w.ended; err != nil && !errors.Is(err, store.ErrUncertain) {
+		w.t.Errorf("Run: %v", err)
+	}
+	w.chat.Close()
+	check(w.t, w.file.Close())
+}
+
+// alert opens a conversation as the intake does.
+func (w *world) alert(channel, app string, change ...func(*policy.Violation)) string {
+	w.t.Helper()
+	w.opened++
+	v := policy.Violation{ID: fmt.Sprint("KAI-", w.opened), Source: policy.ViolationFrom{System: "s360"}, Title: title, App: policy.App{AppID: app, DisplayName: "Contoso Ledger"}}
+	for _, c := range change {
+		c(&v)
+	}
+	done, err := w.bot.Open(w.t.Context(), "alert:"+v.ID, "s360/"+v.ID, conversation.Opened{Violation: v, Facts: w.bot.Policy.Infer(v), In: conversation.Place{Channel: channel}})
+	check(w.t, err)
+	return done.Conversation.ID
+}
+
+func (w *world) says(id string, e conversation.Event) {
+	w.t.Helper()
+	w.opened++
+	_, err := w.bot.Handle(w.t.Context(), fmt.Sprint("press:", w.opened), id, e)
+	check(w.t, err)
+}
+
+// drain lets time pass until nothing waits.
+func (w *world) drain(most time.Duration) {
+	w.t.Helper()
+	for began := time.Now(); ; pass(5 * time.Second) {
+		waiting, err := w.file.Outbox(w.t.Context(), false)
+		check(w.t, err)
+		if len(waiting) == 0 {
+			return
+		}
+		if time.Since(began) > most {
+			w.t.Fatalf("after %s there still waits %+v\n%s", most, waiting[0], w.log)
+		}
+	}
+}
+
+func pass(d time.Duration) { <-time.After(d) }
+
+// marksOf counts what each message says it is.
+func (w *world) marksOf() map[string]int {
+	out := map[string]int{}
+	for _, m := range w.AllMessages() {
+		if mark, ok := markOf(m); ok {
+			out[m.Channel+" "+mark.Conversation+" "+mark.Key]++
+		}
+	}
+	return out
+}
+
+// markOf reads what a message says it is.
+func markOf(m sandbox.Message) (mark struct{ Conversation, Key string }, ok bool) {
+	if m.Metadata == nil {
+		return mark, false
+	}
+	return mark, json.Unmarshal(m.Metadata.EventPayload, &mark) == nil
+}
+
+// once fails when any message is there twice.
+func (w *world) once() {
+	w.t.Helper()
+	for mark, n := range w.marksOf() {
+		if n != 1 {
+			w.t.Errorf("%s is there %d times", mark, n)
+		}
+	}
+}
+
+// hostile is a Slack in which a third of what is posted or edited goes wrong.
+func hostile(r *rand.Rand, on *atomic.Bool) func(string, int) sandbox.Fault {
+	var mu sync.Mutex
+	return func(method string, _ int) sandbox.Fault {
+		if !on.Load() || !strings.HasPrefix(method, "chat.") && !strings.HasPrefix(method, "conversations.") {
+			return sandbox.Fault{}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		switch n := r.IntN(100); {
+		case n < 6:
+			return sandbox.Fault{Kind: sandbox.RateLimited, Delay: time.Duration(r.IntN(20)) * time.Second}
+		case n < 10:
+			return sandbox.Fault{Kind: sandbox.FailBefore}
+		case n < 14:
+			return sandbox.Fault{Kind: sandbox.FailAfter}
+		case n < 17:
+			return sandbox.Fault{Kind: sandbox.DropBefore}
+		case n < 21:
+			return sandbox.Fault{Kind: sandbox.DropAfter}
+		case n < 24:
+			return sandbox.Fault{Kind: sandbox.Truncate}
+		case n < 26:
+			return sandbox.Fault{Kind: sandbox.Hang}
+		case n < 28:
+			return sandbox.Fault{Kind: sandbox.Slow, Delay: time.Duration(1+r.IntN(15)) * time.Second}
+		case n < 33:
+			return sandbox.Fault{Kind: sandbox.LateVisible, Delay: 5 * time.Second}
+		}
+		return sandbox.Fault{}
+	}
+}
+
+// TestEverythingIsSaidOnceThroughAHostileSlackAndKills tells four owners of many
+// alerts, on lists of several pages, while people join, answers are given in
+// direct messages, owners cannot be told, and the process is killed.
+func TestEverythingIsSaidOnceThroughAHostileSlackAndKills(t *testing.T) {
+	const seed = 20260511
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's dice
+	var on atomic.Bool
+	on.Store(true)
+	names := []string{"alice", "bob", "carol", "dana"}
+	owners := func(q bot.AppQuery) []bot.OwnerEntry {
+		n := int(q.AppID[len(q.AppID)-1] - '0')
+		if n >= len(names) {
+			return []bot.OwnerEntry{{Kind: bot.PrincipalOwner}} // nobody can be told, which is reported
+		}
+		return []bot.OwnerEntry{mailOf(names[n])}
+	}
+	inWorld(t, hostile(r, &on), func(b *bot.Bot) { b.Directory = answering(owners) }, func(w *world) {
+		app := func(n int) string { return ledger[:len(ledger)-1] + fmt.Sprint(n) }
+		var ids []string
+		kills := 0
+		for batch := range 6 {
+			for i := range 16 {
+				ids = append(ids, w.alert([]string{triage, random}[i%2], app(i%5)))
+			}
+			if batch == 2 || batch == 4 {
+				for range 45 { // more than fit one message
+					ids = append(ids, w.alert(triage, app(2)))
+				}
+			}
+			for range 8 {
+				pass(time.Duration(r.IntN(20)) * time.Second)
+				w.kill(r.IntN(12))
+				kills++
+				w.boot()
+			}
+			// Somebody wants one in a direct message of their own, and answers there.
+			id := ids[r.IntN(len(ids))]
+			w.says(id, conversation.Joined{By: conversation.Person{ID: dana}})
+			w.says(id, conversation.Chosen{By: conversation.Person{ID: dana}, In: batch % 2, Question: 1, Value: "3P"})
+			w.says(id, conversation.Chosen{By: conversation.Person{ID: dana}, In: 0, Question: 1, Value: "3P"})
+		}
+		w.drain(6 * time.Hour)
+		on.Store(false)
+		w.once()
+
+		roots, listed, lists, reports := map[string]int{}, map[string]int{}, 0, 0
+		for _, m := range w.AllMessages() {
+			mark, ok := markOf(m)
+			switch {
+			case !ok:
+			case mark.Key == conversation.RootKey && strings.HasPrefix(m.Channel, "C"):
+				roots[mark.Conversation]++
+			case mark.Conversation == "list":
+				lists++
+				for _, id := range ids {
+					if strings.Contains(m.Text, "*"+id+"* ") {
+						listed[id]++
+					}
+				}
+			case m.Channel == security:
+				reports++
+			}
+		}
+		for _, id := range ids {
+			if roots[id] != 1 {
+				t.Errorf("%s has %d roots in its channel", id, roots[id])
+			}
+			if listed[id] > 1 {
+				t.Errorf("%s is listed %d times", id, listed[id])
+			}
+			c, err := w.file.Get(t.Context(), id)
+			check(t, err)
+			for _, o := range c.Owners {
+				if o.State != conversation.ToldAlone && o.State != conversation.ToldInOne {
+					t.Errorf("%s: %s is %s (%s)", id, o.ID, o.State, o.Why)
+				}
+			}
+		}
+		if reports != 6*3 { // in each batch the alerts 4, 9 and 14 are about an app without owners
+			t.Errorf("%d reports, want %d", reports, 6*3)
+		}
+		if len(listed) < 60 || lists < 5 {
+			t.Errorf("only %d conversations on %d lists: the story does not tell what it should", len(listed), lists)
+		}
+		failed, err := w.file.Outbox(t.Context(), true)
+		check(t, err)
+		for _, d := range failed {
+			t.Errorf("given up: %+v", d)
+		}
+		t.Logf("%d messages, %d calls, %d conversations on %d lists, %d kills, in %s", len(w.marksOf()), len(w.Calls()), len(listed), lists, kills, time.Since(time.Date(2000, 1, 4, 10, 0, 0, 0, time.UTC)))
+	})
+}
+
+// answering is a directory that answers each query.
+type answering func(bot.AppQuery) []bot.OwnerEntry
+
+func (a answering) App(_ context.Context, q bot.AppQuery, _ bool) (bot.AppEntry, error) {
+	return bot.AppEntry{Directory: "PME", ReadAt: time.Now(), AppID: q.AppID, DisplayName: "Contoso Ledger", Owners: a(q)}, nil
+}
