@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
@@ -175,6 +176,8 @@ func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Del
 	switch {
 	case m.TS != "" && th.Shown[e.Card].Digest == m.Digest:
 		return store.Outcome{}, nil // shown just so already
+	case m.TS == "" && slices.Contains(th.Unsure, e.Card):
+		return store.Outcome{}, nil // it may be there already, and nobody can tell
 	case m.TS == "" && store.PurposeOf(d.Line) == store.RootEdits:
 		return store.Outcome{}, nil // it was deleted meanwhile; the thread's own line posts it anew
 	case m.TS != "" && e.Card == conversation.RootKey && store.PurposeOf(d.Line) != store.RootEdits:
@@ -248,12 +251,15 @@ func (b *Bot) unsettled(d store.Delivery) *store.Outcome {
 		return At{}, false, &o
 	case b.AtMostOnce:
 		log.Warn("cannot look for a message that may have been sent; giving it up, as the settings say", "code", f.Code)
-		o := b.giveUp(ctx, d, m, "may_have_been_sent")
+		o := b.giveUp(ctx, d, m, unsure)
 		return At{}, false, &o
 	}
 	log.Warn("cannot look for a message that may have been sent; sending it again, as the settings say", "code", f.Code)
 	return At{}, false, nil
 }
+
+// unsure is the code of a message that may be there and is given up.
+const unsure = "may_have_been_sent"
 
 // tell answers one person where they acted. In a channel they alone see it, and
 // it cannot be looked for: it is said again when it is not known whether it was

@@ -170,6 +170,10 @@ type Thread struct {
 	Place
 	For   Person           `json:"for,omitzero"`    // the owner whose direct message it is
 	Shown map[string]Shown `json:"shown,omitempty"` // by card key
+
+	// Unsure are the keys of cards that may be there, where nobody can tell: the
+	// operator prefers them missing to having them twice.
+	Unsure []string `json:"unsure,omitempty"`
 }
 
 // Shown is a card as it was last delivered to a thread.

@@ -165,6 +165,7 @@ type Unreachable struct {
 	Card   string
 	What   string // "an answer to U1"; "" for a card
 	Why    string // a code
+	Unsure bool   // it may be there all the same, and is never posted again
 	Report bool
 }
 

@@ -605,7 +605,7 @@ func (t *turn) gone(e Gone) {
 	switch {
 	case e.Thread:
 		// Nothing can be said in it any more: start one of our own.
-		th.Anchor, th.Shown = "", nil
+		th.Anchor, th.Shown, th.Unsure = "", nil, nil
 		t.record(Person{}, "the thread is gone; another one is started")
 		t.shows = append(t.shows, Show{In: e.In, Card: RootKey})
 		return
@@ -633,6 +633,9 @@ func (t *turn) unreachable(e Unreachable) {
 	if e.Card == RootKey && th.For.ID != "" {
 		t.unreached(Unreached{To: th.For, Why: e.Why, Report: e.Report})
 		return
+	}
+	if e.Unsure && e.What == "" {
+		th.Unsure = append(slices.Clone(th.Unsure), e.Card)
 	}
 	if e.Report {
 		t.effect(Report{Text: sayUndelivered(t.c.ID, th.Place, e.Why)})
