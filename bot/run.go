@@ -193,7 +193,9 @@ func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Del
 		m.ThreadTS = th.Anchor
 	}
 	posted := func(at At, digest string) store.Outcome {
-		return store.Outcome{Step: b.step(conversation.Posted{In: e.In, Card: e.Card, Channel: at.Channel, TS: at.TS, Digest: digest}, b.Now())}
+		return store.Outcome{Step: b.step(conversation.Posted{
+			In: e.In, Card: e.Card, Channel: at.Channel, TS: at.TS, Digest: digest, Edit: m.TS != "", Under: m.ThreadTS,
+		}, b.Now())}
 	}
 	if m.TS == "" && !d.MaybeSent.IsZero() {
 		at, found, o := b.find(ctx, d, m)
@@ -342,7 +344,7 @@ func (b *Bot) failed(ctx context.Context, d store.Delivery, m Message, err error
 			return b.giveUp(ctx, d, m, f.Code)
 		}
 		log.Info("message was deleted by somebody; posting it anew")
-		return store.Outcome{Step: b.step(conversation.Gone{In: e.In, Card: e.Card, Thread: m.TS == ""}, now)}
+		return store.Outcome{Step: b.step(conversation.Gone{In: e.In, Card: e.Card, TS: cmp.Or(m.TS, m.ThreadTS), Thread: m.TS == ""}, now)}
 	case Never:
 		log.Warn("message cannot be delivered", "err", err)
 		o := b.giveUp(ctx, d, m, f.Code)

@@ -137,21 +137,26 @@ type Seen struct {
 }
 
 // Posted says that a card is now shown. Channel is the channel it ended up in,
-// which for a direct message differs from the user id it was sent to.
+// which for a direct message differs from the user id it was sent to. What was
+// edited, or posted under a root, that somebody deleted meanwhile does not count.
 type Posted struct {
 	In      int
 	Card    string
 	Channel string
 	TS      string
 	Digest  string
+	Edit    bool   // it was there before
+	Under   string // ts of what it was posted under; "" for a message of its own
 }
 
 // Gone says that a card's message was deleted by somebody, so that it must be
 // posted anew. With Thread, what the thread hangs on is gone, and another one is
-// started.
+// started. TS is the message that is gone; another that has taken its place
+// meanwhile is left alone.
 type Gone struct {
 	In     int
 	Card   string
+	TS     string // "" for whichever is there
 	Thread bool
 }
 

@@ -582,6 +582,9 @@ func (t *turn) posted(e Posted) {
 		return
 	}
 	th := &t.c.Threads[e.In]
+	if e.Edit && th.Shown[e.Card].TS != e.TS || e.Under != "" && th.RootTS() != e.Under {
+		return
+	}
 	first := e.Card == RootKey && th.Shown[RootKey].TS == ""
 	if e.Channel != "" {
 		th.Channel = e.Channel
@@ -602,7 +605,13 @@ func (t *turn) gone(e Gone) {
 		return
 	}
 	th := &t.c.Threads[e.In]
+	there := th.Shown[e.Card].TS
+	if e.Thread {
+		there = th.RootTS()
+	}
 	switch {
+	case e.TS != "" && e.TS != there:
+		return // it was posted anew already
 	case e.Thread:
 		// Nothing can be said in it any more: start one of our own.
 		th.Anchor, th.Shown, th.Unsure = "", nil, nil

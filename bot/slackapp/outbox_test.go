@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -88,10 +89,12 @@ func inWorld(t *testing.T, fault func(method string, n int) sandbox.Fault, set f
 		srv := &http.Server{Handler: ws} //nolint:gosec // in memory
 		go func() { _ = srv.Serve(w.pipe) }()
 		w.boot()
+		defer func() {
+			w.down()
+			ws.Close()
+			_ = srv.Close()
+		}()
 		story(w)
-		w.down()
-		ws.Close()
-		_ = srv.Close()
 	})
 }
 
@@ -314,7 +317,7 @@ func TestEverythingIsSaidOnceThroughAHostileSlackAndKills(t *testing.T) {
 			if listed[id] > 1 {
 				t.Errorf("%s is listed %d times", id, listed[id])
 			}
-			c, err := w.file.Get(t.Context(), id)
+			c, err := w.file.Get(w.t.Context(), id)
 			check(t, err)
 			for _, o := range c.Owners {
 				if o.State != conversation.ToldAlone && o.State != conversation.ToldInOne {
@@ -328,7 +331,7 @@ func TestEverythingIsSaidOnceThroughAHostileSlackAndKills(t *testing.T) {
 		if len(listed) < 60 || lists < 5 {
 			t.Errorf("only %d conversations on %d lists: the story does not tell what it should", len(listed), lists)
 		}
-		failed, err := w.file.Outbox(t.Context(), true)
+		failed, err := w.file.Outbox(w.t.Context(), true)
 		check(t, err)
 		for _, d := range failed {
 			t.Errorf("given up: %+v", d)
@@ -342,4 +345,201 @@ type answering func(bot.AppQuery) []bot.OwnerEntry
 
 func (a answering) App(_ context.Context, q bot.AppQuery, _ bool) (bot.AppEntry, error) {
 	return bot.AppEntry{Directory: "PME", ReadAt: time.Now(), AppID: q.AppID, DisplayName: "Contoso Ledger", Owners: a(q)}, nil
+}
+
+// TestSurfacesThatSomebodyDeletedComeBack deletes everything that is edited in
+// place, and the messages that threads hang on.
+func TestSurfacesThatSomebodyDeletedComeBack(t *testing.T) {
+	owner := answering(func(bot.AppQuery) []bot.OwnerEntry { return []bot.OwnerEntry{mailOf("dana")} })
+	person := conversation.Person{ID: dana}
+	// there returns the one message of a card in a channel, outside threads whose
+	// root was deleted.
+	there := func(w *world, channel, id, key string) sandbox.Message {
+		w.t.Helper()
+		var found []sandbox.Message
+		for _, m := range w.AllMessages() {
+			under, _ := w.Message(channel, m.ThreadTS)
+			if mark, ok := markOf(m); ok && under.Subtype == "" && m.Channel == channel && mark.Conversation == id && mark.Key == key {
+				found = append(found, m)
+			}
+		}
+		if len(found) != 1 {
+			w.t.Fatalf("%s of %s is in %s %d times:\n%s", key, id, channel, len(found), w.Transcript())
+		}
+		return found[0]
+	}
+	for name, tc := range map[string]struct {
+		where func(w *world) string
+		key   string
+		in    int
+	}{
+		"the root in the channel":  {func(*world) string { return triage }, "root", 0},
+		"the root in the DM":       {func(w *world) string { return w.DM(dana) }, "root", 1},
+		"a question in the thread": {func(*world) string { return triage }, "q1", 0},
+		"a question in the DM":     {func(w *world) string { return w.DM(dana) }, "q1", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, nil, func(b *bot.Bot) { b.Directory = owner }, func(w *world) {
+				id := w.alert(triage, ledger)
+				pass(30 * time.Second)
+				w.drain(time.Minute)
+				before := there(w, tc.where(w), id, tc.key)
+				check(t, w.DeleteMessage(before.Channel, before.TS))
+				w.says(id, conversation.Took{By: person, To: person, In: tc.in})
+				w.says(id, conversation.Chosen{By: person, In: tc.in, Question: 1, Value: "3P"})
+				pass(30 * time.Second)
+				w.drain(time.Minute)
+				for _, channel := range []string{triage, w.DM(dana)} {
+					root := there(w, channel, id, "root")
+					if !strings.Contains(root.Text, "is working on it") && !strings.Contains(root.Text, dana) {
+						t.Errorf("the root in %s does not show who took it: %s", channel, root.Text)
+					}
+					for _, key := range []string{"q1", "q2"} {
+						if m := there(w, channel, id, key); key == "q2" && m.ThreadTS != root.TS {
+							t.Errorf("%s in %s hangs on %s, the root is %s", key, channel, m.ThreadTS, root.TS)
+						}
+					}
+				}
+				if tc.key == "root" && there(w, tc.where(w), id, "root").TS == before.TS {
+					t.Error("it did not come back")
+				}
+			})
+		})
+	}
+	t.Run("somebody's message that a thread hangs on", func(t *testing.T) {
+		inWorld(t, nil, nil, func(w *world) {
+			anchor, err := w.Say(alice, triage, "", "what about this one?")
+			check(t, err)
+			v := policy.Violation{Title: title}
+			done, err := w.bot.Open(w.t.Context(), "mention", "", conversation.Opened{By: conversation.Person{ID: alice}, Violation: v, Facts: w.bot.Policy.Infer(v), In: conversation.Place{Channel: triage, Anchor: anchor}})
+			check(t, err)
+			check(t, w.DeleteMessage(triage, anchor))
+			pass(30 * time.Second)
+			w.drain(time.Minute)
+			root := there(w, triage, done.Conversation.ID, "root")
+			if q := there(w, triage, done.Conversation.ID, "q1"); root.ThreadTS != "" && root.ThreadTS != root.TS || q.ThreadTS != root.TS {
+				t.Errorf("the root is in %q, the question in %q; want a thread of their own, %s", root.ThreadTS, q.ThreadTS, root.TS)
+			}
+		})
+	})
+	t.Run("a root without replies, while a reply is on its way", func(t *testing.T) {
+		inWorld(t, nil, nil, func(w *world) {
+			v := policy.Violation{Title: title}
+			done, err := w.bot.Open(w.t.Context(), "k", "", conversation.Opened{Violation: v, Facts: w.bot.Policy.Infer(v), In: conversation.Place{Channel: triage}})
+			check(t, err)
+			check(t, w.Await(w.t.Context(), func() bool { return len(w.Messages(triage)) > 0 }))
+			check(t, w.DeleteMessage(triage, w.Messages(triage)[0].TS))
+			pass(time.Minute)
+			w.drain(time.Minute)
+			root := there(w, triage, done.Conversation.ID, "root")
+			if q := there(w, triage, done.Conversation.ID, "q1"); q.ThreadTS != root.TS {
+				t.Errorf("the question hangs on %s, the root is %s", q.ThreadTS, root.TS)
+			}
+		})
+	})
+}
+
+// A gauge counts the requests that are under way.
+type gauge struct {
+	next      http.RoundTripper
+	now, most atomic.Int64
+}
+
+func (g *gauge) RoundTrip(r *http.Request) (*http.Response, error) {
+	n := g.now.Add(1)
+	defer g.now.Add(-1)
+	for most := g.most.Load(); n > most && !g.most.CompareAndSwap(most, n); most = g.most.Load() {
+	}
+	return g.next.RoundTrip(r)
+}
+
+// TestASlackThatStallsForAnHour takes alerts and answers in all the while, with
+// a bounded number of requests and goroutines, and catches up at Slack's pace.
+func TestASlackThatStallsForAnHour(t *testing.T) {
+	var stalled atomic.Bool
+	hang := func(string, int) sandbox.Fault {
+		if stalled.Load() {
+			return sandbox.Fault{Kind: sandbox.Hang}
+		}
+		return sandbox.Fault{}
+	}
+	inWorld(t, hang, func(b *bot.Bot) {
+		b.Directory = answering(func(q bot.AppQuery) []bot.OwnerEntry { return []bot.OwnerEntry{mailOf("dana")} })
+	}, func(w *world) {
+		g := &gauge{next: w.chat.http.Transport}
+		w.chat.http.Transport = g
+		channels := []string{triage, security, random}
+		var ids []string
+		for i := range 20 {
+			ids = append(ids, w.alert(channels[i%3], ledger))
+		}
+		w.drain(10 * time.Minute)
+		idle := runtime.NumGoroutine()
+		stalled.Store(true)
+		most := 0
+		for minute := range 60 {
+			for i := range 8 {
+				ids = append(ids, w.alert(channels[i%3], ledger))
+			}
+			if minute < 20 {
+				w.says(ids[minute], conversation.Chosen{By: conversation.Person{ID: alice}, Question: 1, Value: "3P"})
+			}
+			pass(time.Minute)
+			most = max(most, runtime.NumGoroutine()-idle)
+		}
+		// A request that hangs has about ten goroutines here: ours, two of net/http's
+		// client, the server's and the pipe's.
+		if g.most.Load() > 100 || most > 1000 {
+			t.Errorf("%d requests and %d goroutines at once; they must not grow with what waits", g.most.Load(), most)
+		}
+		calls := len(w.Calls())
+		stalled.Store(false)
+		began := time.Now()
+		w.drain(3 * time.Hour)
+		took := time.Since(began)
+		w.once()
+		said := 0
+		for _, c := range w.Calls()[calls:] {
+			if c.Method == "chat.postMessage" && c.OK {
+				said++
+			}
+			if c.Error == "ratelimited" {
+				t.Errorf("%s was sent away for coming too fast", c.Method)
+			}
+		}
+		// One message a second in each of three channels is what binds here.
+		if least := time.Duration(said/3) * time.Second; took > 2*least+10*time.Minute {
+			t.Errorf("%d messages took %s after the stall; the limits allow about %s", said, took, least)
+		}
+		w.inOrder(ids)
+		t.Logf("at most %d requests and %d goroutines; %d messages in %s afterwards", g.most.Load(), most, said, took)
+	})
+}
+
+// inOrder fails when a thread does not have its root, and questions and replies
+// behind each other as they came up.
+func (w *world) inOrder(ids []string) {
+	w.t.Helper()
+	last := map[string]int{} // by channel and conversation
+	for _, m := range w.AllMessages() {
+		mark, ok := markOf(m)
+		if !ok || !slices.Contains(ids, mark.Conversation) {
+			continue
+		}
+		at := m.Channel + " " + mark.Conversation
+		var n int
+		if _, err := fmt.Sscanf(mark.Key, "q%d", &n); mark.Key == "root" || err != nil {
+			n = last[at]
+			if mark.Key == "root" {
+				n = 0
+				if _, had := last[at]; had {
+					w.t.Errorf("%s: its root came late", at)
+				}
+			}
+		}
+		if had, begun := last[at]; begun && n < had || !begun && mark.Key != "root" && !strings.HasPrefix(mark.Key, "d") {
+			w.t.Errorf("%s: %s came after q%d", at, mark.Key, had)
+		}
+		last[at] = n
+	}
 }
