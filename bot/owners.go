@@ -41,7 +41,7 @@ func (b *Bot) lookup(ctx context.Context, c conversation.Conversation, d store.D
 			return store.Outcome{RetryAt: first, Error: "asked again then"}, nil
 		}
 	}
-	s := search{bot: b, c: c, found: conversation.Found{ReadAt: now, Late: late}}
+	s := search{bot: b, c: c, found: conversation.Found{ReadAt: now, Late: late, Urgent: b.pressing(c.Violation.Due, now)}}
 	if _, within := lateRules(c.Lacks); late {
 		s.last = !now.Before(d.Created.Add(within))
 	}

@@ -189,7 +189,7 @@ func (b *Bot) gather(ctx context.Context, d store.Delivery, to conversation.Pers
 	if err != nil || len(fresh) == 0 {
 		return done, err
 	}
-	if at := b.tellAt(ctx, d, to, now, urgent); at.After(now) {
+	if at := b.becomesUrgent(fresh, b.tellAt(ctx, d, to, now, urgent)); at.After(now) {
 		// Only the head is put off: the others wait behind it.
 		return append(done, store.Settled{Delivery: d, Outcome: store.Outcome{RetryAt: at, Error: "gathering"}}), nil
 	}
@@ -229,6 +229,17 @@ func (b *Bot) toBeTold(ctx context.Context, waiting []store.Delivery, to convers
 		fresh = append(fresh, gathered{w, listed(c, now)})
 	}
 	return fresh, done, urgent, nil
+}
+
+// becomesUrgent returns when the first of what waits until a time becomes urgent,
+// or that time.
+func (b *Bot) becomesUrgent(fresh []gathered, at time.Time) time.Time {
+	for _, g := range fresh {
+		if then := g.listed.Due.Add(-b.Manners.Urgent); !g.listed.Due.IsZero() && then.Before(at) && then.After(b.Now()) {
+			at = then
+		}
+	}
+	return at
 }
 
 // told settles what an owner is told of now.

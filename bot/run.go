@@ -253,15 +253,15 @@ func (b *Bot) unsettled(d store.Delivery) *store.Outcome {
 		return At{}, false, &o
 	case b.AtMostOnce:
 		log.Warn("cannot look for a message that may have been sent; giving it up, as the settings say", "code", f.Code)
-		o := b.giveUp(ctx, d, m, unsure)
+		o := b.giveUp(ctx, d, m, codeUnsure)
 		return At{}, false, &o
 	}
 	log.Warn("cannot look for a message that may have been sent; sending it again, as the settings say", "code", f.Code)
 	return At{}, false, nil
 }
 
-// unsure is the code of a message that may be there and is given up.
-const unsure = "may_have_been_sent"
+// codeUnsure is the code of a message that may be there and is given up.
+const codeUnsure = "may_have_been_sent"
 
 // tell answers one person where they acted. In a channel they alone see it, and
 // it cannot be looked for: it is said again when it is not known whether it was

@@ -16,7 +16,7 @@ import (
 
 // giveUp ends the delivery of a message for good.
 func (b *Bot) giveUp(ctx context.Context, d store.Delivery, m Message, code string) store.Outcome {
-	e := conversation.Unreachable{Why: code, Unsure: code == unsure}
+	e := conversation.Unreachable{Why: code, Unsure: code == codeUnsure}
 	switch effect := d.Effect.(type) {
 	case conversation.Show:
 		e.In, e.Card = effect.In, effect.Card

@@ -62,6 +62,7 @@ type Found struct {
 	Hops   []Hop
 	Lack   Lack
 	Late   bool // the answer to a Lookup that was Late
+	Urgent bool // the due date is so near that owners are told at any hour
 }
 
 // AtDoor is the In of a press that is answered where it was made, outside any
@@ -235,8 +236,11 @@ type Spread struct {
 }
 
 // Gather tells an owner, alone or together with what else there is for them.
+//
+// Urgent says that it does not wait for the morning behind what does.
 type Gather struct {
-	To Person `json:"to"`
+	To     Person `json:"to"`
+	Urgent bool   `json:"urgent,omitempty"`
 }
 
 // Report tells the security channel something that should not pass unnoticed.

@@ -32,7 +32,7 @@ func (t *turn) found(e Found) {
 	}
 	var anybody bool
 	for _, o := range e.Owners {
-		anybody = t.addOwner(o) || anybody
+		anybody = t.addOwner(o, e.Urgent) || anybody
 	}
 	if e.Lack != LackNothing && (e.Late || c.Lacks == LackNothing) {
 		t.effect(Lookup{Late: true})
@@ -48,7 +48,7 @@ func (t *turn) found(e Found) {
 }
 
 // addOwner adds somebody to be told, unless they know or said it is not theirs.
-func (t *turn) addOwner(o Owner) bool {
+func (t *turn) addOwner(o Owner, urgent bool) bool {
 	i := slices.IndexFunc(t.c.Owners, func(k Owner) bool { return k.Person == o.Person })
 	if i >= 0 && t.c.Owners[i].State != NotReach {
 		return t.c.Owners[i].State != NotTheirs
@@ -64,7 +64,7 @@ func (t *turn) addOwner(o Owner) bool {
 		t.c.Owners = append(t.c.Owners, o)
 	}
 	if o.State == ToBeTold {
-		t.effect(Gather{To: o.Person})
+		t.effect(Gather{To: o.Person, Urgent: urgent})
 	}
 	return true
 }
@@ -181,7 +181,7 @@ func (t *turn) named(e Named) {
 			o.State = NotReach // asked again, since somebody insists
 		}
 	})
-	if !t.addOwner(Owner{Person: e.Owner, Via: "named by a colleague"}) {
+	if !t.addOwner(Owner{Person: e.Owner, Via: "named by a colleague"}, false) {
 		return
 	}
 	t.tell(e.By, e.In, text(plain("Thank you. I tell "), who(e.Owner), plain(", and remember it for this app.")))
@@ -221,7 +221,7 @@ func (t *turn) corrected(e Corrected) {
 				o.State = NotReach // asked again, since somebody insists
 			}
 		})
-		t.addOwner(Owner{Person: e.Owner, Via: via})
+		t.addOwner(Owner{Person: e.Owner, Via: via}, false)
 		t.record(e.By, "it was"+said+e.Owner.ID+"'s")
 	}
 }
@@ -279,7 +279,7 @@ func (t *turn) took(e Took) {
 	if in := t.c.threadOf(e.To); in >= 0 {
 		t.tell(e.To, in, text(who(e.By), plain(" handed "+t.c.ID+" to you. What it waits for is in this thread.")))
 	}
-	t.addOwner(Owner{Person: e.To, Via: "it was handed to them"})
+	t.addOwner(Owner{Person: e.To, Via: "it was handed to them"}, false)
 }
 
 func (t *turn) joined(e Joined) {

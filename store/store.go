@@ -394,7 +394,11 @@ func LineOf(c conversation.Conversation, e conversation.Effect) string {
 	case conversation.Spread:
 		return c.ID + "/spread"
 	case conversation.Gather:
-		return "gather/" + e.To.ID // what is for one person comes together, whatever it is about
+		line := "gather/" + e.To.ID // what is for one person comes together, whatever it is about
+		if e.Urgent {
+			line += "/urgent" // and not behind what waits for the morning
+		}
+		return line
 	case conversation.Report:
 		return "report"
 	case conversation.Record, conversation.Remember:

@@ -79,7 +79,7 @@ func (c *Chat) turn(ctx context.Context, method string, r bot.Rate) error {
 	return nil
 }
 
-var errWaits = errors.New("Slack wants no more of these calls for now")
+var errWaits = errors.New("no more of these calls are wanted for now")
 
 // unread is the failure of a call that was to read something. One that came too
 // fast slows its method down.

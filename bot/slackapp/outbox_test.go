@@ -78,8 +78,8 @@ func inWorld(t *testing.T, fault func(method string, n int) sandbox.Fault, set f
 		ws, err := sandbox.New(sandbox.Config{
 			Strict: true, RateLimits: true, Fault: fault,
 			Users: []sandbox.User{
-				{ID: alice, Name: "alice", Email: "alice@contoso.example"}, {ID: bob, Name: "bob", Email: "bob@contoso.example"},
-				{ID: carol, Name: "carol", Email: "carol@contoso.example"}, {ID: dana, Name: "dana", Email: "dana@contoso.example"},
+				{ID: alice, Name: "alice", Email: "alice@contoso.example", TZ: zones[alice]}, {ID: bob, Name: "bob", Email: "bob@contoso.example", TZ: zones[bob]},
+				{ID: carol, Name: "carol", Email: "carol@contoso.example", TZ: zones[carol]}, {ID: dana, Name: "dana", Email: "dana@contoso.example", TZ: zones[dana]},
 			},
 			Channels: []sandbox.Channel{{ID: triage, Name: "triage", BotMember: true}, {ID: security, Name: "security", BotMember: true}, {ID: random, Name: "random", BotMember: true}},
 			App:      sandbox.App{BotToken: "xoxb-test", Scopes: slices.Sorted(maps.Keys(Scopes))},
@@ -170,7 +170,7 @@ func (w *world) says(id string, e conversation.Event) {
 // drain lets time pass until nothing waits.
 func (w *world) drain(most time.Duration) {
 	w.t.Helper()
-	for began := time.Now(); ; pass(5 * time.Second) {
+	for began := time.Now(); ; pass(max(5*time.Second, most/500)) {
 		waiting, err := w.file.Outbox(w.t.Context(), false)
 		check(w.t, err)
 		if len(waiting) == 0 {
@@ -478,8 +478,8 @@ func TestASlackThatStallsForAnHour(t *testing.T) {
 		stalled.Store(true)
 		most := 0
 		for minute := range 60 {
-			for i := range 8 {
-				ids = append(ids, w.alert(channels[i%3], ledger))
+			for i := range 3 {
+				ids = append(ids, w.alert(channels[i%3], fmt.Sprintf("3f6b2a10-8c4d-4e21-9a7b-%012d", len(ids))))
 			}
 			if minute < 20 {
 				w.says(ids[minute], conversation.Chosen{By: conversation.Person{ID: alice}, Question: 1, Value: "3P"})
@@ -542,4 +542,115 @@ func (w *world) inOrder(ids []string) {
 		}
 		last[at] = n
 	}
+}
+
+// TestThreeDaysOfTimersFireOnce lets three days go by and the weekend after them:
+// quiet hours in each owner's zone, one list a day for one of them, urgent alerts,
+// retries with growing waits, and messages that are looked for after the settle
+// time; without and with a restart in the middle.
+func TestThreeDaysOfTimersFireOnce(t *testing.T) {
+	for name, restarts := range map[string]bool{"in one run": false, "killed in the middle": true} {
+		t.Run(name, func(t *testing.T) {
+			const seed = 72
+			t.Logf("seed %d", seed)
+			var on atomic.Bool
+			on.Store(true)
+			owners := []string{"alice", "bob", "carol", "dana"}
+			ids := map[string]string{"alice": alice, "bob": bob, "carol": carol, "dana": dana}
+			manners := func(b *bot.Bot) {
+				b.Manners = bot.Manners{}
+				b.Directory = answering(func(q bot.AppQuery) []bot.OwnerEntry {
+					return []bot.OwnerEntry{mailOf(owners[int(q.AppID[len(q.AppID)-1]-'0')%len(owners)])}
+				})
+			}
+			r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's dice
+			inWorld(t, hostile(r, &on), manners, func(w *world) {
+				check(t, w.bot.PreferDigest(w.t.Context(), conversation.Person{ID: bob}, true))
+				told := map[string]string{} // conversation → whose it is
+				urgent := map[string]bool{}
+				for hour := range 72 {
+					for k := range 1 + hour%2 {
+						n := (hour + k) % len(owners)
+						hurry := hour%7 == 3
+						id := w.alert([]string{triage, random}[hour%2], ledger[:len(ledger)-1]+fmt.Sprint(n), func(v *policy.Violation) {
+							if hurry {
+								v.Due = time.Now().Add(24 * time.Hour)
+							}
+						})
+						told[id], urgent[id] = owners[n], hurry
+					}
+					if restarts && hour%12 == 6 {
+						w.kill(r.IntN(4))
+						w.boot()
+					}
+					pass(time.Hour)
+				}
+				w.drain(5 * 24 * time.Hour)
+				on.Store(false)
+				w.once()
+				for id, name := range told {
+					entries, err := w.file.Journal(w.t.Context(), id)
+					check(t, err)
+					var at []time.Time
+					for _, e := range entries {
+						if strings.HasPrefix(e.Text, "told "+ids[name]+",") {
+							at = append(at, e.At)
+						}
+					}
+					if len(at) != 1 {
+						t.Errorf("%s was told of %s %d times: %v", name, id, len(at), at)
+						continue
+					}
+					zone, err := time.LoadLocation(zones[ids[name]])
+					check(t, err)
+					local := at[0].In(zone)
+					quiet := local.Hour() < 8 || local.Hour() >= 20 || local.Weekday() == time.Saturday || local.Weekday() == time.Sunday
+					c, err := w.file.Get(w.t.Context(), id)
+					check(t, err)
+					switch {
+					case urgent[id] && at[0].Sub(c.Opened) > 10*time.Minute:
+						t.Errorf("%s is urgent and was told after %s", id, at[0].Sub(c.Opened))
+					case !urgent[id] && quiet:
+						t.Errorf("%s was told of %s at %s", name, id, local.Format("Mon 15:04"))
+					}
+				}
+				roots, listed := w.toldOf(told, ids)
+				for id := range told {
+					if roots[id]+listed[id] != 1 {
+						t.Errorf("%s is in %d direct messages of its own and on %d lists", id, roots[id], listed[id])
+					}
+				}
+				failed, err := w.file.Outbox(w.t.Context(), true)
+				check(t, err)
+				for _, d := range failed {
+					t.Errorf("given up: %+v", d)
+				}
+				t.Logf("%d conversations, %d messages, %d calls, over %s", len(told), len(w.marksOf()), len(w.Calls()), time.Since(time.Date(2000, 1, 4, 10, 0, 0, 0, time.UTC)).Round(time.Hour))
+			})
+		})
+	}
+}
+
+// zones are where the people of a world are.
+var zones = map[string]string{alice: "Europe/Stockholm", bob: "America/New_York", carol: "Asia/Tokyo", dana: "Etc/UTC"}
+
+// toldOf counts in how many direct messages and lists each conversation is before
+// its owner.
+func (w *world) toldOf(told, ids map[string]string) (roots, listed map[string]int) {
+	roots, listed = map[string]int{}, map[string]int{}
+	for _, m := range w.AllMessages() {
+		mark, ok := markOf(m)
+		if !ok || !strings.HasPrefix(m.Channel, "D") {
+			continue
+		}
+		if mark.Key == conversation.RootKey && m.Channel == w.DM(ids[told[mark.Conversation]]) {
+			roots[mark.Conversation]++
+		}
+		for id := range told {
+			if mark.Conversation == "list" && strings.Contains(m.Text, "*"+id+"* ") {
+				listed[id]++
+			}
+		}
+	}
+	return roots, listed
 }

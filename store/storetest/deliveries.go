@@ -322,13 +322,20 @@ func urgentFirst(t *testing.T, s store.Store) {
 	}
 }
 
-// rootEdits: a root that is there is edited in a line of its own.
-func rootEdits(t *testing.T, s store.Store) {
+// ownLines: a root that is there is edited in a line of its own, and what is
+// urgent for a person does not wait behind what is not.
+func ownLines(t *testing.T, s store.Store) {
 	shown := func(c conversation.Conversation) (conversation.Conversation, []conversation.Effect) {
 		c.Threads = []conversation.Thread{{Place: conversation.Place{Channel: "C1"}, Shown: map[string]conversation.Shown{conversation.RootKey: {TS: "1.1"}}}, {Place: conversation.Place{Channel: "D1", Anchor: "2.2"}}}
 		return c, []conversation.Effect{show(0, "root"), show(0, "q1"), show(1, "root")}
 	}
 	applies(t, s, store.Input{Event: "a", At: noon, Step: shown})
+	opens(t, s, "b", conversation.Gather{To: conversation.Person{ID: "U1"}}, conversation.Gather{To: conversation.Person{ID: "U1"}, Urgent: true})
+	for name, urgent := range map[string]bool{"gather/U1": false, "gather/U1/urgent": true} {
+		if got := line(t, s, name); len(got) != 1 || got[0].Effect != (conversation.Gather{To: conversation.Person{ID: "U1"}, Urgent: urgent}) || store.PurposeOf(name) != store.Gathering {
+			t.Errorf("line %s is %+v", name, got)
+		}
+	}
 	for name, want := range map[string]string{"RH-1/0/root": "root", "RH-1/0": "q1", "RH-1/1": "root"} {
 		if got := cards(line(t, s, name)); got != want {
 			t.Errorf("line %s is %q, want %q", name, got, want)

@@ -65,7 +65,7 @@ func Run(t *testing.T, open Open) {
 		"what is due is taken by line and channel":              taking,
 		"what was due first is taken first":                     soonestFirst,
 		"what somebody waits for is asked about first":          urgentFirst,
-		"a root that is there is edited in its own line":        rootEdits,
+		"what must not wait behind the rest has its own line":   ownLines,
 		"a delivery that was begun may have been carried out":   begun,
 		"deliveries are settled together, or none is":           settledTogether,
 		"values are remembered, recalled and forgotten":         recalling,
