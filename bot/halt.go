@@ -30,7 +30,7 @@ func (b *Bot) Halted() (code string, since time.Time) {
 
 // probing reports whether nothing may be sent before a time, or one delivery to
 // see how things stand.
-func (h *halt) probing(now time.Time) (until time.Time, halted bool) {
+func (h *halt) probing() (until time.Time, halted bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.until, h.code != ""
@@ -57,7 +57,7 @@ func (b *Bot) goOn() {
 	h.code, h.since, h.until = "", time.Time{}, time.Time{}
 	h.mu.Unlock()
 	if was != "" {
-		b.Log.Info("Slack takes messages again", "was", was, "for", b.Now().Sub(since))
+		b.Log.Info("Slack takes messages again", "was", was, "for", time.Since(since).Round(time.Second))
 		b.Wake()
 	}
 }

@@ -158,20 +158,22 @@ func (r *round) drain() {
 // A look is one look at what is due.
 type look struct {
 	*round
-	now    time.Time
-	off    bool // nothing may go out at all
-	probe  bool // one delivery may, to see whether anything does
+	now    time.Time // by the bot's clock, which what is due goes by
+	tick   time.Time // by the clock that nobody sets, which the pace goes by
+	off    bool      // nothing may go out at all
+	probe  bool      // one delivery may, to see whether anything does
 	next   time.Time
 	passed map[turns]bool // where lines were passed over that had their turn
 	taken  map[turns]bool
 }
 
 func (r *round) look() *look {
-	p := &look{round: r, now: r.bot.Now(), passed: map[turns]bool{}, taken: map[turns]bool{}}
-	until, halted := r.bot.out.halt.probing(p.now)
+	p := &look{round: r, now: r.bot.Now(), tick: time.Now(), passed: map[turns]bool{}, taken: map[turns]bool{}}
+	until, halted := r.bot.out.halt.probing()
 	switch {
-	case halted && p.now.Before(until):
-		p.off, p.next = true, until
+	case halted && p.tick.Before(until):
+		p.off = true
+		p.again(until.Sub(p.tick))
 	case halted:
 		p.probe, p.off = true, len(r.busy) > 0
 	}
@@ -187,8 +189,8 @@ func (p *look) take(w store.Waiting) store.Taking {
 	if _, busy := p.busy[w.Line]; busy {
 		return store.Leave
 	}
-	if at := p.notBefore(w, purpose); at.After(p.now) {
-		p.next = soonest(p.next, at)
+	if wait := p.wait(w, purpose); wait > 0 {
+		p.again(wait)
 		if p.later[w.Line] != nil {
 			return store.Leave
 		}
@@ -218,13 +220,16 @@ func (p *look) full(purpose store.Purpose, urgent bool) bool {
 	return p.under[purpose] >= places
 }
 
-// notBefore returns when a line's head may be given a place, as far as is known
-// what it needs.
-func (p *look) notBefore(w store.Waiting, purpose store.Purpose) time.Time {
+// again makes Run look again after a while.
+func (p *look) again(after time.Duration) { p.next = soonest(p.next, p.now.Add(after)) }
+
+// wait returns how long it is until a line's head may be given a place, as far as
+// is known what it needs.
+func (p *look) wait(w store.Waiting, purpose store.Purpose) time.Duration {
 	wait := p.later[w.Line]
 	switch {
 	case p.bot.Unlimited:
-		return p.now
+		return 0
 	case purpose == store.RootEdits:
 		return p.opens(allEdits, edits, p.under[purpose], patience)
 	case purpose == store.Answers:
@@ -232,8 +237,8 @@ func (p *look) notBefore(w store.Waiting, purpose store.Purpose) time.Time {
 	case wait != nil && wait.edit:
 		// What people do is edited before roots are: it may wait longer in its place.
 		return p.opens(allEdits, edits, p.under[store.RootEdits], 2*patience)
-	case wait != nil && wait.until.After(p.now):
-		return wait.until
+	case wait != nil && wait.until.After(p.tick):
+		return wait.until.Sub(p.tick)
 	case purpose == store.InThread || wait != nil:
 		most := patience
 		if w.Urgent {
@@ -241,18 +246,18 @@ func (p *look) notBefore(w store.Waiting, purpose store.Purpose) time.Time {
 		}
 		return p.opens(allPosts, postsInAll, p.under[store.InThread]+p.under[store.Gathering]+p.under[store.Reporting], most)
 	}
-	return p.now
+	return 0
 }
 
-// opens returns when one more than those under way may be let in, so that it
-// waits for its turn no longer than most. Some of those under way have taken their
-// turn already, so this is on the safe side.
-func (p *look) opens(name string, r Rate, underway int, most time.Duration) time.Time {
-	wait := p.bot.out.pace.until(name, r, p.now)
-	if wait += time.Duration(underway) * r.Every; wait <= most {
-		return p.now
+// opens returns how long it is until one more than those under way may be let in,
+// so that it waits for its turn no longer than most. Some of those under way have
+// taken their turn already, so this is on the safe side.
+func (p *look) opens(name string, r Rate, underway int, most time.Duration) time.Duration {
+	wait := p.bot.out.pace.until(name, r, p.tick) + time.Duration(underway)*r.Every
+	if wait <= most {
+		return 0
 	}
-	return p.now.Add(max(wait-most, r.Every))
+	return max(wait-most, r.Every)
 }
 
 // maxTurns bounds how many lines take turns in a channel.
@@ -273,8 +278,8 @@ func (p *look) inTurn(w store.Waiting) store.Taking {
 		return store.LeaveChannel // one that ends makes Run look again
 	}
 	if !p.bot.Unlimited && p.later[w.Line] == nil { // else it may wait for something other than to post
-		if at := p.opens(channelOf+w.Channel, postsInChannel, 0, patience); at.After(p.now) {
-			p.next = soonest(p.next, at)
+		if wait := p.opens(channelOf+w.Channel, postsInChannel, 0, patience); wait > 0 {
+			p.again(wait)
 			return store.LeaveChannel
 		}
 	}

@@ -11,7 +11,7 @@ import (
 // again. err is what the call returned.
 func (b *Bot) answered(m Message, err error) {
 	var f *Failure
-	switch now := b.Now(); {
+	switch now := time.Now(); { // a pace is kept by the clock that nobody sets
 	case err == nil:
 		b.goOn()
 	case !errors.As(err, &f):
@@ -67,8 +67,8 @@ const patience = 3 * time.Second
 // notYet is the error of a delivery whose turn is farther off than that. Nothing
 // was done, and nothing is written down.
 type notYet struct {
-	until time.Time
-	edit  bool // it waits to edit something
+	until time.Time // by the clock that nobody sets
+	edit  bool      // it waits to edit something
 }
 
 func (n *notYet) Error() string { return "its turn comes at " + n.until.String() }
@@ -78,7 +78,7 @@ func (b *Bot) turn(ctx context.Context, m Message) error {
 	if b.Unlimited {
 		return ctx.Err()
 	}
-	now := b.Now()
+	now := time.Now()
 	buckets := m.buckets()
 	var wait time.Duration
 	for name, r := range buckets {
