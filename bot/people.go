@@ -177,27 +177,55 @@ func (b *Bot) gather(ctx context.Context, d store.Delivery, to conversation.Pers
 	if b.People == nil {
 		return []store.Settled{{Delivery: d}}, nil // nobody is told in a direct message
 	}
-	waiting, err := b.Store.Line(ctx, d.Line)
-	if err != nil {
-		return nil, err
+	var waiting []store.Delivery
+	for _, line := range store.LinesFor(to) {
+		more, err := b.Store.Line(ctx, line)
+		if err != nil {
+			return nil, err
+		}
+		waiting = append(waiting, more...)
 	}
 	if begun := maybeSent(waiting); len(begun) > 0 {
 		return b.findList(ctx, d, to, begun), nil
 	}
 	now := b.Now()
-	fresh, done, urgent, err := b.toBeTold(ctx, waiting, to, now)
+	fresh, done, err := b.toBeTold(ctx, waiting, to, now)
 	if err != nil || len(fresh) == 0 {
 		return done, err
 	}
-	if at := b.becomesUrgent(fresh, b.tellAt(ctx, d, to, now, urgent)); at.After(now) {
-		// Only the head is put off: the others wait behind it.
+	// Only the head is put off: the others wait behind it.
+	if at := d.Created.Add(b.Manners.Window); at.After(now) {
 		return append(done, store.Settled{Delivery: d, Outcome: store.Outcome{RetryAt: at, Error: "gathering"}}), nil
 	}
-	if len(fresh) > b.Manners.Alone {
+	if at := b.tellAt(ctx, d, to, now); at.After(now) {
+		fresh, at = b.pressingOf(fresh, now, at)
+		if !slices.ContainsFunc(fresh, func(g gathered) bool { return g.delivery.ID == d.ID }) {
+			done = append(done, store.Settled{Delivery: d, Outcome: store.Outcome{RetryAt: at, Error: "gathering"}})
+		}
+	}
+	switch {
+	case len(fresh) == 0:
+		return done, nil
+	case len(fresh) > b.Manners.Alone:
 		settled, err := b.list(ctx, d, to, fresh)
 		return append(done, settled...), err
 	}
 	return append(done, b.told(to, fresh, false)...), nil
+}
+
+// pressingOf returns what of fresh is told at any hour, and when the first of the
+// rest becomes so, or at.
+func (b *Bot) pressingOf(fresh []gathered, now, at time.Time) ([]gathered, time.Time) {
+	var urgent []gathered
+	for _, g := range fresh {
+		due := g.listed.Due
+		if b.pressing(due, now) {
+			urgent = append(urgent, g)
+		} else if then := due.Add(-b.Manners.Urgent); !due.IsZero() && then.Before(at) {
+			at = then
+		}
+	}
+	return urgent, at
 }
 
 // A gathered conversation is one that an owner is to be told of.
@@ -206,15 +234,14 @@ type gathered struct {
 	listed   Listed
 }
 
-// toBeTold returns what an owner is to be told of now, the rest settled, and
-// whether any of it is urgent.
-func (b *Bot) toBeTold(ctx context.Context, waiting []store.Delivery, to conversation.Person, now time.Time) (fresh []gathered, done []store.Settled, urgent bool, err error) {
+// toBeTold returns what an owner is to be told of, and the rest settled.
+func (b *Bot) toBeTold(ctx context.Context, waiting []store.Delivery, to conversation.Person, now time.Time) (fresh []gathered, done []store.Settled, err error) {
 	seen := map[string]bool{}
 	for _, w := range waiting {
 		c, err := b.Store.Get(ctx, w.Conversation)
 		switch {
 		case ctx.Err() != nil, errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrUncertain):
-			return nil, nil, false, cmp.Or(err, ctx.Err())
+			return nil, nil, cmp.Or(err, ctx.Err())
 		case err != nil:
 			b.Log.Error("a conversation cannot be read; nobody is told of it", "conversation", w.Conversation, "err", err)
 			done = append(done, store.Settled{Delivery: w, Outcome: store.Outcome{Abandoned: true, Error: "unreadable"}})
@@ -225,21 +252,9 @@ func (b *Bot) toBeTold(ctx context.Context, waiting []store.Delivery, to convers
 			continue
 		}
 		seen[c.ID] = true
-		urgent = urgent || b.pressing(c.Violation.Due, now)
 		fresh = append(fresh, gathered{w, listed(c, now)})
 	}
-	return fresh, done, urgent, nil
-}
-
-// becomesUrgent returns when the first of what waits until a time becomes urgent,
-// or that time.
-func (b *Bot) becomesUrgent(fresh []gathered, at time.Time) time.Time {
-	for _, g := range fresh {
-		if then := g.listed.Due.Add(-b.Manners.Urgent); !g.listed.Due.IsZero() && then.Before(at) && then.After(b.Now()) {
-			at = then
-		}
-	}
-	return at
+	return fresh, done, nil
 }
 
 // told settles what an owner is told of now.
@@ -390,15 +405,10 @@ func byApp(all []gathered) []gathered {
 	return out
 }
 
-// tellAt returns when a person may be told what d is the oldest of.
-func (b *Bot) tellAt(ctx context.Context, d store.Delivery, to conversation.Person, now time.Time, urgent bool) time.Time {
-	at := d.Created.Add(b.Manners.Window)
-	if at.Before(now) {
-		at = now
-	}
-	if urgent {
-		return at
-	}
+// tellAt returns when a person may be told what d is the oldest of, where it is
+// not urgent: now or later.
+func (b *Bot) tellAt(ctx context.Context, d store.Delivery, to conversation.Person, now time.Time) time.Time {
+	at := now
 	var zone *time.Location
 	p, err := b.People.Person(ctx, Identity{ID: to.ID})
 	var f *Failure

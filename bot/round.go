@@ -52,7 +52,7 @@ func placesFor(p store.Purpose) int {
 type round struct {
 	bot    *Bot
 	wait   sync.WaitGroup
-	busy   map[string]place // lines whose head is being delivered
+	busy   map[string]place // lines whose head is being delivered, by store.Together
 	under  map[store.Purpose]int
 	in     map[string]int     // how many posts are under way in each channel
 	later  map[string]*notYet // lines whose head has its turn later; dropped when it is tried again
@@ -130,8 +130,8 @@ func (r *round) begin(ctx context.Context, d store.Delivery) {
 
 // end notes that a line's head is under way no longer.
 func (r *round) end(e ended) {
-	at := r.busy[e.line]
-	delete(r.busy, e.line)
+	at := r.busy[store.Together(e.line)]
+	delete(r.busy, store.Together(e.line))
 	r.under[at.purpose]--
 	if at.purpose == store.InThread {
 		if r.in[at.channel]--; r.in[at.channel] <= 0 {
@@ -186,7 +186,7 @@ func (p *look) take(w store.Waiting) store.Taking {
 	if p.full(purpose, w.Urgent) {
 		return store.LeaveChannel // one that ends makes Run look again
 	}
-	if _, busy := p.busy[w.Line]; busy {
+	if _, busy := p.busy[store.Together(w.Line)]; busy {
 		return store.Leave
 	}
 	if wait := p.wait(w, purpose); wait > 0 {
@@ -203,7 +203,7 @@ func (p *look) take(w store.Waiting) store.Taking {
 		p.in[w.Channel]++
 	}
 	p.under[purpose]++
-	p.busy[w.Line] = place{purpose, w.Channel}
+	p.busy[store.Together(w.Line)] = place{purpose, w.Channel}
 	return store.Take
 }
 

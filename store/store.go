@@ -396,7 +396,7 @@ func LineOf(c conversation.Conversation, e conversation.Effect) string {
 	case conversation.Gather:
 		line := "gather/" + e.To.ID // what is for one person comes together, whatever it is about
 		if e.Urgent {
-			line += "/urgent" // and not behind what waits for the morning
+			line += urgentLine // and not behind what waits for the morning
 		}
 		return line
 	case conversation.Report:
@@ -405,6 +405,23 @@ func LineOf(c conversation.Conversation, e conversation.Effect) string {
 		// unreachable: they are written with the state and never delivered
 	}
 	return c.ID
+}
+
+// LinesFor returns the lines in which what comes together for a person waits.
+func LinesFor(to conversation.Person) []string {
+	line := "gather/" + to.ID
+	return []string{line, line + urgentLine}
+}
+
+const urgentLine = "/urgent"
+
+// Together returns what a line has in common with those that must not be worked
+// on at the same time: the line itself, or the first of a person's.
+func Together(line string) string {
+	if PurposeOf(line) == Gathering {
+		return strings.TrimSuffix(line, urgentLine)
+	}
+	return line
 }
 
 // Purpose is what the deliveries of a line are for.
