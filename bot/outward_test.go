@@ -37,7 +37,7 @@ func TestWhereHistoryMayNotBeReadTheSettingSaysWhichWayItFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			chat := &room{breaks: once("root", brokenOff)}
 			people := anOffice()
-			atOffice(t, &shelf{err: &LookupError{Kind: NoSuchApp}}, people, func(b *Bot) { b.Chat, b.AtMostOnce = blind{chat}, tc.once }, func(ctx context.Context, b *Bot, _ *room) {
+			atOffice(t, nowhere{}, people, func(b *Bot) { b.Chat, b.AtMostOnce = blind{chat}, tc.once }, func(ctx context.Context, b *Bot, _ *room) {
 				report(t, ctx, b, "KAI-1")
 				pass(2 * time.Minute)
 				synctest.Wait()
@@ -138,7 +138,7 @@ func TestWhatCannotBeDeliveredIsSaidOncePerPlaceAndReason(t *testing.T) {
 		pass(time.Until(time.Date(2000, 1, 4, 10, 0, 0, 0, time.UTC)))
 		up := func(story func(ctx context.Context, b *Bot)) {
 			ctx, stop := context.WithCancel(t.Context())
-			b := New(Bot{Policy: policy.Default(), Store: mem, Chat: chat, People: people, Directory: &shelf{err: &LookupError{Kind: NoSuchApp}}, SecurityChannel: "CSEC"})
+			b := New(Bot{Policy: policy.Default(), Store: mem, Chat: chat, People: people, Directory: nowhere{}, SecurityChannel: "CSEC"})
 			ended := make(chan error, 1)
 			go func() { ended <- b.Run(ctx) }()
 			story(ctx, b)
@@ -216,7 +216,7 @@ func saidAt(t *testing.T, chat *room, words string) time.Time {
 
 func TestConversationsWithAThousandPostsKeepNoOtherWaiting(t *testing.T) {
 	chat := &room{}
-	atOffice(t, &shelf{err: &LookupError{Kind: NoSuchApp}}, anOffice(), func(b *Bot) { b.Chat = chat }, func(ctx context.Context, b *Bot, _ *room) {
+	atOffice(t, nowhere{}, anOffice(), func(b *Bot) { b.Chat = chat }, func(ctx context.Context, b *Bot, _ *room) {
 		chatty := []string{report(t, ctx, b, "KAI-1"), report(t, ctx, b, "KAI-2"), report(t, ctx, b, "KAI-3"), report(t, ctx, b, "KAI-4")}
 		pass(time.Minute)
 		synctest.Wait()
@@ -257,7 +257,7 @@ func TestConversationsWithAThousandPostsKeepNoOtherWaiting(t *testing.T) {
 
 func TestAnAnswerGoesBeforeAStormOfAlerts(t *testing.T) {
 	chat := &room{}
-	atOffice(t, &shelf{err: &LookupError{Kind: NoSuchApp}}, anOffice(), func(b *Bot) { b.Chat = chat }, func(ctx context.Context, b *Bot, _ *room) {
+	atOffice(t, nowhere{}, anOffice(), func(b *Bot) { b.Chat = chat }, func(ctx context.Context, b *Bot, _ *room) {
 		id := open(t, ctx, b, "k1", "C1")
 		pass(time.Minute)
 		for i := range 300 {
@@ -428,4 +428,11 @@ func TestAPaceForgetsWhatIsQuiet(t *testing.T) {
 	if len(p.buckets) > maxBuckets {
 		t.Errorf("%d buckets are kept", len(p.buckets))
 	}
+}
+
+// nowhere is a directory that has no app.
+type nowhere struct{}
+
+func (nowhere) App(context.Context, AppQuery, bool) (AppEntry, error) {
+	return AppEntry{}, &LookupError{Kind: NoSuchApp}
 }
