@@ -214,8 +214,9 @@ func (w *world) once() {
 }
 
 // hostile is a Slack in which a third of what is posted or edited goes wrong.
-func hostile(r *rand.Rand, on *atomic.Bool) func(string, int) sandbox.Fault {
+func hostile(seed uint64, on *atomic.Bool) func(string, int) sandbox.Fault {
 	var mu sync.Mutex
+	r := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // a test's dice
 	return func(method string, _ int) sandbox.Fault {
 		if !on.Load() || !strings.HasPrefix(method, "chat.") && !strings.HasPrefix(method, "conversations.") {
 			return sandbox.Fault{}
@@ -263,7 +264,7 @@ func TestEverythingIsSaidOnceThroughAHostileSlackAndKills(t *testing.T) {
 		}
 		return []bot.OwnerEntry{mailOf(names[n])}
 	}
-	inWorld(t, hostile(r, &on), func(b *bot.Bot) { b.Directory = answering(owners) }, func(w *world) {
+	inWorld(t, hostile(seed, &on), func(b *bot.Bot) { b.Directory = answering(owners) }, func(w *world) {
 		app := func(n int) string { return ledger[:len(ledger)-1] + fmt.Sprint(n) }
 		var ids []string
 		kills := 0
@@ -564,7 +565,7 @@ func TestThreeDaysOfTimersFireOnce(t *testing.T) {
 				})
 			}
 			r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's dice
-			inWorld(t, hostile(r, &on), manners, func(w *world) {
+			inWorld(t, hostile(seed, &on), manners, func(w *world) {
 				check(t, w.bot.PreferDigest(w.t.Context(), conversation.Person{ID: bob}, true))
 				told := map[string]string{} // conversation → whose it is
 				urgent := map[string]bool{}
