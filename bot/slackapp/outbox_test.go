@@ -458,8 +458,8 @@ func (g *gauge) RoundTrip(r *http.Request) (*http.Response, error) {
 // a bounded number of requests and goroutines, and catches up at Slack's pace.
 func TestASlackThatStallsForAnHour(t *testing.T) {
 	var stalled atomic.Bool
-	hang := func(string, int) sandbox.Fault {
-		if stalled.Load() {
+	hang := func(method string, _ int) sandbox.Fault {
+		if stalled.Load() && !strings.HasPrefix(method, "users.") { // who cannot be looked up is looked up hours later
 			return sandbox.Fault{Kind: sandbox.Hang}
 		}
 		return sandbox.Fault{}
