@@ -25,7 +25,7 @@ func (b *Bot) giveUp(ctx context.Context, d store.Delivery, m Message, code stri
 	case conversation.Report:
 		e.In, e.What = -1, "a report to the security channel"
 		b.Log.Error("the security channel cannot be told; check securityChannel, and invite the bot there", "channel", m.Channel, "code", code)
-	case conversation.Gather, conversation.Lookup, conversation.Record, conversation.Remember:
+	case conversation.Gather, conversation.Lookup, conversation.Spread, conversation.Record, conversation.Remember:
 		return store.Outcome{Abandoned: true, Error: code} // said in words of their own
 	}
 	key := undelivered(m.Channel, code)
