@@ -122,6 +122,10 @@ type Bot struct {
 	SecurityChannel string // where it is said who could not be told; "" for nowhere but the journal
 	AtMostOnce      bool   // where history may not be read: give up what may have been sent, and do not send it again
 
+	// Settle is how long a message whose answer never came is given to appear
+	// before it is looked for; 0: 20 s.
+	Settle time.Duration
+
 	out    *outward
 	unsure *unsure
 	wake   chan struct{}

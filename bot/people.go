@@ -195,12 +195,12 @@ func (b *Bot) gather(ctx context.Context, d store.Delivery, to conversation.Pers
 	}
 	// Only the head is put off: the others wait behind it.
 	if at := d.Created.Add(b.Manners.Window); at.After(now) {
-		return append(done, store.Settled{Delivery: d, Outcome: store.Outcome{RetryAt: at, Error: "gathering"}}), nil
+		return append(done, store.Settled{Delivery: d, Outcome: store.Outcome{RetryAt: at, Held: true, Error: "gathering"}}), nil
 	}
 	if at := b.tellAt(ctx, d, to, now); at.After(now) {
 		fresh, at = b.pressingOf(fresh, now, at)
 		if !slices.ContainsFunc(fresh, func(g gathered) bool { return g.delivery.ID == d.ID }) {
-			done = append(done, store.Settled{Delivery: d, Outcome: store.Outcome{RetryAt: at, Error: "gathering"}})
+			done = append(done, store.Settled{Delivery: d, Outcome: store.Outcome{RetryAt: at, Held: true, Error: "gathering"}})
 		}
 	}
 	switch {
@@ -310,6 +310,9 @@ func (b *Bot) findList(ctx context.Context, d store.Delivery, to conversation.Pe
 	last := d
 	for _, one := range begun {
 		last.MaybeSent = later(last.MaybeSent, one.MaybeSent)
+	}
+	if o := b.unsettled(last); o != nil {
+		return []store.Settled{{Delivery: d, Outcome: *o}}
 	}
 	_, found, o := b.find(ctx, last, listMessage(to, begun))
 	switch {

@@ -174,7 +174,7 @@ func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Del
 		Conversation: c.ID, Key: e.Card, Card: card, Channel: th.Channel, TS: th.Shown[e.Card].TS, Digest: conversation.Digest(card),
 	}
 	switch {
-	case m.TS != "" && th.Shown[e.Card].Digest == m.Digest:
+	case m.TS != "" && th.Shown[e.Card].Digest == m.Digest && d.MaybeSent.IsZero():
 		return store.Outcome{}, nil // shown just so already
 	case m.TS == "" && slices.Contains(th.Unsure, e.Card):
 		return store.Outcome{}, nil // it may be there already, and nobody can tell
@@ -197,6 +197,9 @@ func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Del
 			In: e.In, Card: e.Card, Channel: at.Channel, TS: at.TS, Digest: digest, Edit: m.TS != "", Under: m.ThreadTS,
 		}, b.Now())}
 	}
+	if o := b.unsettled(d); o != nil {
+		return *o, nil
+	}
 	if m.TS == "" && !d.MaybeSent.IsZero() {
 		at, found, o := b.find(ctx, d, m)
 		if o != nil {
@@ -209,10 +212,8 @@ func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Del
 	if err := b.turn(ctx, m); err != nil {
 		return store.Outcome{}, err
 	}
-	if m.TS == "" {
-		if o := b.begin(ctx, d); o != nil {
-			return *o, nil
-		}
+	if o := b.begin(ctx, d); o != nil {
+		return *o, nil
 	}
 	at, err := b.Chat.Show(ctx, m)
 	if b.answered(m, err); err != nil {
@@ -240,6 +241,16 @@ func (b *Bot) unsettled(d store.Delivery) *store.Outcome {
 	if d.MaybeSent.IsZero() {
 		return nil
 	}
+	wait := b.unsure.left(d.ID, b.Settle)
+	if wait == 0 {
+		return nil
+	}
+	return &store.Outcome{RetryAt: b.Now().Add(wait), Held: true, Error: "finding out whether it was sent"}
+}
+
+// find looks for a message that may have been posted before. When it cannot say,
+// it returns the outcome that puts the delivery off.
+func (b *Bot) find(ctx context.Context, d store.Delivery, m Message) (At, bool, *store.Outcome) {
 	log := b.Log.With("conversation", d.Conversation, "delivery", d.ID)
 	at, found, err := b.Chat.Find(ctx, m, d.MaybeSent.Add(-time.Minute))
 	var f *Failure
@@ -306,6 +317,9 @@ func words(d store.Delivery, channel string) Message {
 
 // say posts words once.
 func (b *Bot) say(ctx context.Context, d store.Delivery, m Message, send func() error) (store.Outcome, error) {
+	if o := b.unsettled(d); o != nil {
+		return *o, nil
+	}
 	if !d.MaybeSent.IsZero() {
 		_, found, o := b.find(ctx, d, m)
 		if o != nil {

@@ -166,14 +166,20 @@ func TestACardThatMayShowSomethingElseIsShownAgain(t *testing.T) {
 		}
 		b := New(Bot{Policy: policy.Default(), Store: mem, Chat: chat})
 		shown := conversation.Show{Card: conversation.RootKey}
-		b.show(t.Context(), c, store.Delivery{Conversation: id}, shown)
+		if _, err := b.show(t.Context(), c, store.Delivery{Conversation: id, Line: id + "/0/root"}, shown); err != nil {
+			t.Fatal(err)
+		}
 		if strings.Contains(chat.heard(), "edit root") {
 			t.Error("a card that is shown as it is was edited")
 		}
-		begun := store.Delivery{Conversation: id, MaybeSent: time.Now()}
-		b.show(t.Context(), c, begun, shown)
+		begun := store.Delivery{Conversation: id, Line: id + "/0/root", MaybeSent: time.Now()}
+		if _, err := b.show(t.Context(), c, begun, shown); err != nil {
+			t.Fatal(err)
+		}
 		pass(settle)
-		b.show(t.Context(), c, begun, shown)
+		if _, err := b.show(t.Context(), c, begun, shown); err != nil {
+			t.Fatal(err)
+		}
 		if !strings.Contains(chat.heard(), "edit root") {
 			t.Error("an edit whose answer never came is taken for done because things are as before it")
 		}

@@ -42,8 +42,9 @@ type parts struct {
 	listened  []string // channels in which other apps' messages are alerts
 	links     []string // addresses that make a message an alert
 
-	atMostOnce bool // give up what may have been sent where history may not be read
-	unlimited  bool // the workspace has no limit on how fast it is written to
+	settle     time.Duration // 0: the bot's own
+	atMostOnce bool          // give up what may have been sent where history may not be read
+	unlimited  bool          // the workspace has no limit on how fast it is written to
 }
 
 // assembly is a bot put together, with its store open.
@@ -82,7 +83,7 @@ func assemble(p parts) (_ *assembly, err error) {
 		return nil, err
 	}
 	b := bot.Bot{Policy: p.policy, Store: a.store, Chat: a.chat, People: a.chat, Ownership: p.ownership, Manners: p.manners,
-		SecurityChannel: p.security, AtMostOnce: p.atMostOnce, Unlimited: p.unlimited, Log: p.log}
+		SecurityChannel: p.security, AtMostOnce: p.atMostOnce, Unlimited: p.unlimited, Settle: p.settle, Log: p.log}
 	if p.directory != nil {
 		b.Directory = p.directory
 	}

@@ -71,7 +71,7 @@ type tenantEntry struct {
 	NonProd bool   `yaml:"nonProd" json:"nonProd"`
 }
 
-const settingNames = "listen, store, keep, channel, sockets, policy, log.format, log.level, tenants, " +
+const settingNames = "listen, store, keep, channel, sockets, policy, log.format, log.level, slack, tenants, " +
 	"intake, routes, securityChannel, alertChannels, alertLinks, directories, owners, telling, unreadableHistory"
 
 // The defaults keep everything on this machine.
