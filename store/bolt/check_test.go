@@ -346,6 +346,7 @@ func TestPagesThatDoNotFormATreeAreFound(t *testing.T) {
 		meta = other // of the later transaction
 	}
 	freeList := int(binary.NativeEndian.Uint64(meta[32:])) * page
+	small := smallBucket(t, whole, int(binary.NativeEndian.Uint64(meta[16:]))*page)
 	for name, test := range map[string]struct {
 		damage func(b []byte)
 		say    string
@@ -358,7 +359,11 @@ func TestPagesThatDoNotFormATreeAreFound(t *testing.T) {
 		"a child is not there":     {func(b []byte) { binary.NativeEndian.PutUint64(b[branch+16+8:], 1<<40) }, "is named, and there are"},
 		"more elements than room":  {func(b []byte) { binary.NativeEndian.PutUint16(b[branch+10:], 0xffff) }, "for which it has no room"},
 		"an element that is large": {func(b []byte) { binary.NativeEndian.PutUint32(b[branch+16+4:], 1<<30) }, "an element ends at"},
-		"a page of another kind":   {func(b []byte) { binary.NativeEndian.PutUint16(b[branch+8:], 0x40) }, "is neither branch nor leaf"},
+		"a small bucket, likewise": {func(b []byte) {
+			binary.NativeEndian.PutUint16(b[small+10:], 0xffff)
+		}, "a small bucket with 65535 elements, for which it has no room"},
+		"a small bucket that is none": {func(b []byte) { binary.NativeEndian.PutUint16(b[small+8:], 0x01) }, "a small bucket that is not a leaf"},
+		"a page of another kind":      {func(b []byte) { binary.NativeEndian.PutUint16(b[branch+8:], 0x40) }, "is neither branch nor leaf"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			broken := bytes.Clone(whole)
@@ -381,4 +386,19 @@ func TestPagesThatDoNotFormATreeAreFound(t *testing.T) {
 			}
 		})
 	}
+}
+
+// smallBucket returns where the page of a bucket begins that is within the leaf
+// page at root.
+func smallBucket(t *testing.T, file []byte, root int) int {
+	t.Helper()
+	for i := range int(binary.NativeEndian.Uint16(file[root+10:])) {
+		element := root + 16 + i*16
+		value := element + int(binary.NativeEndian.Uint32(file[element+4:])) + int(binary.NativeEndian.Uint32(file[element+8:]))
+		if file[element]&1 != 0 && binary.NativeEndian.Uint64(file[value:]) == 0 {
+			return value + 16
+		}
+	}
+	t.Fatal("the file has no small bucket")
+	return 0
 }

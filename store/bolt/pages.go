@@ -18,12 +18,13 @@ import (
 //	free     page 8; with a count of 65535, the real one comes first
 //	branch   pos 4 │ key size 4 │ child 8
 //	leaf     flags 4 │ pos 4 │ key size 4 │ value size 4
-//	bucket   root 8 │ sequence 8 │ …, as a leaf's value
+//	bucket   root 8 │ sequence 8, as a leaf's value; with a root of 0, its page follows
 //
 // Numbers are in the machine's own order; pos counts from its element on.
 const (
-	pageHeader  = 16
-	elementSize = 16
+	pageHeader   = 16
+	elementSize  = 16
+	bucketHeader = 16
 
 	isBranch   = 0x01 // flag of a page
 	isLeaf     = 0x02
@@ -95,38 +96,67 @@ func (p *pages) walk(id uint64) error {
 	if err != nil {
 		return err
 	}
+	return p.elements(page, flags, count, fmt.Sprintf("page %d", id))
+}
+
+// elements follows the elements of a page, or of a small bucket that is within
+// one, to all below them.
+func (p *pages) elements(page []byte, flags, count int, name string) error {
+	if flags != isBranch && flags != isLeaf {
+		return fmt.Errorf("%s is neither branch nor leaf", name)
+	}
 	for i := range count {
 		at := pageHeader + i*elementSize
 		element := page[at : at+elementSize]
-		var below uint64
-		switch flags {
-		case isBranch:
+		if flags == isBranch {
 			if _, err := part(page, at, element[0:], element[4:], 0); err != nil {
-				return fmt.Errorf("page %d: %w", id, err)
+				return fmt.Errorf("%s: %w", name, err)
 			}
-			below = binary.NativeEndian.Uint64(element[8:])
-		case isLeaf:
-			value, err := part(page, at, element[4:], element[8:], binary.NativeEndian.Uint32(element[12:]))
-			if err != nil {
-				return fmt.Errorf("page %d: %w", id, err)
+			if err := p.walk(binary.NativeEndian.Uint64(element[8:])); err != nil {
+				return err
 			}
-			if binary.NativeEndian.Uint32(element)&isBucket == 0 {
-				continue
-			}
-			if len(value) < 2*8 {
-				return fmt.Errorf("page %d has a bucket that is cut short", id)
-			}
-			if below = binary.NativeEndian.Uint64(value); below == 0 {
-				continue // a small one, which is in the value
-			}
-		default:
-			return fmt.Errorf("page %d is neither branch nor leaf", id)
+			continue
 		}
-		if err := p.walk(below); err != nil {
+		value, err := part(page, at, element[4:], element[8:], binary.NativeEndian.Uint32(element[12:]))
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if binary.NativeEndian.Uint32(element)&isBucket == 0 {
+			continue
+		}
+		if err := p.bucket(value, name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// bucket follows a bucket that a page has: to its own pages, or through the page
+// that a small one has in its place.
+func (p *pages) bucket(value []byte, name string) error {
+	if len(value) < bucketHeader {
+		return fmt.Errorf("%s has a bucket that is cut short", name)
+	}
+	if root := binary.NativeEndian.Uint64(value); root != 0 {
+		return p.walk(root)
+	}
+	page := value[bucketHeader:]
+	if len(page) < pageHeader {
+		return fmt.Errorf("%s has a small bucket that is cut short", name)
+	}
+	flags, count := kindOf(page)
+	if flags != isLeaf {
+		return fmt.Errorf("%s has a small bucket that is not a leaf", name)
+	}
+	if pageHeader+count*elementSize > len(page) {
+		return fmt.Errorf("%s has a small bucket with %d elements, for which it has no room", name, count)
+	}
+	return p.elements(page, flags, count, "a small bucket in "+name)
+}
+
+// kindOf returns the flags of a page, and how many elements it has.
+func kindOf(page []byte) (flags, count int) {
+	return int(binary.NativeEndian.Uint16(page[8:])), int(binary.NativeEndian.Uint16(page[10:]))
 }
 
 // read reads a page of elements of a size with what it overflows into, which
@@ -156,7 +186,7 @@ func (p *pages) read(id uint64, element int) (page []byte, flags, count int, err
 	if _, err := p.file.ReadAt(page, int64(id*p.size)); err != nil { //nolint:gosec // less than the file's size
 		return nil, 0, 0, fmt.Errorf("page %d: %w", id, err)
 	}
-	flags, count = int(binary.NativeEndian.Uint16(header[8:])), int(binary.NativeEndian.Uint16(header[10:]))
+	flags, count = kindOf(header)
 	if pageHeader+count*element > len(page) && (flags != isFreeList || count != manyFree) {
 		return nil, 0, 0, fmt.Errorf("page %d has %d elements, for which it has no room", id, count)
 	}
