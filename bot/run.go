@@ -248,11 +248,15 @@ func (b *Bot) unsettled(d store.Delivery) *store.Outcome {
 	return &store.Outcome{RetryAt: b.Now().Add(wait), Held: true, Error: "finding out whether it was sent"}
 }
 
+// lookBack is how much further back than its sending a message is looked for: the
+// clocks of both ends differ, and Slack's may be known too late.
+const lookBack = 15 * time.Minute
+
 // find looks for a message that may have been posted before. When it cannot say,
 // it returns the outcome that puts the delivery off.
 func (b *Bot) find(ctx context.Context, d store.Delivery, m Message) (At, bool, *store.Outcome) {
 	log := b.Log.With("conversation", d.Conversation, "delivery", d.ID)
-	at, found, err := b.Chat.Find(ctx, m, d.MaybeSent.Add(-time.Minute))
+	at, found, err := b.Chat.Find(ctx, m, d.MaybeSent.Add(-lookBack))
 	var f *Failure
 	switch {
 	case err == nil:

@@ -70,6 +70,7 @@ type Chat struct {
 	refusal   atomic.Pointer[string] // why Slack takes no messages of ours: "" or nil when it does
 	members   membership
 	people    known
+	ahead     ahead
 	pace      bot.Pace // of what is asked of Slack; what is sent is paced by the bot
 }
 
@@ -105,7 +106,7 @@ func NewChat(o Options) (*Chat, error) {
 	}
 	transport.MaxIdleConnsPerHost = 16
 	c := &Chat{base: base, appToken: o.AppToken, dial: o.DialContext, log: o.Log, unlimited: o.Unlimited}
-	c.http = &http.Client{Timeout: o.Timeout, Transport: limited{transport}, CheckRedirect: refuseRedirect}
+	c.http = &http.Client{Timeout: o.Timeout, Transport: limited{transport, &c.ahead}, CheckRedirect: refuseRedirect}
 	c.api = slack.New(o.BotToken, slack.OptionAPIURL(base.String()), slack.OptionHTTPClient(c.http))
 	return c, nil
 }
@@ -118,8 +119,11 @@ func refuseRedirect(req *http.Request, _ []*http.Request) error {
 
 var errRedirect = errors.New("the Slack API answered with a redirect, which is not followed; check SLACK_API_URL")
 
-// limited bounds what one answer may hold, and mends one.
-type limited struct{ next http.RoundTripper }
+// limited bounds what one answer may hold, mends one, and learns Slack's clock.
+type limited struct {
+	next  http.RoundTripper
+	ahead *ahead
+}
 
 const maxAnswer = 4 << 20 // bytes; Slack's answers to what we call are a few KiB
 
@@ -128,6 +132,7 @@ func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.ahead.learn(resp.Header)
 	sayableLimit(resp)
 	resp.Body = struct {
 		io.Reader

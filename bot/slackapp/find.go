@@ -12,8 +12,8 @@ import (
 	"rehome/bot"
 )
 
-// Find implements [bot.Chat]. It reads the thread, or for a root the channel or
-// direct message, back to since, and looks at both marks of each message: its
+// Find implements [bot.Chat]. It reads the thread whole, or for a root the channel
+// or direct message back to since, and looks at both marks of each message: its
 // first block's id, which comes back as it was sent, and its metadata.
 // Needs channels:history, groups:history or im:history, and for a user im:write.
 func (c *Chat) Find(ctx context.Context, m bot.Message, since time.Time) (bot.At, bool, error) {
@@ -31,7 +31,10 @@ func (c *Chat) Find(ctx context.Context, m bot.Message, since time.Time) (bot.At
 		}
 		channel = dm.ID
 	}
-	oldest := strconv.FormatInt(since.Unix(), 10) + ".000000"
+	oldest := "" // a thread begins with its root, whatever our clock says
+	if m.ThreadTS == "" {
+		oldest = strconv.FormatInt(c.ahead.before(since).Unix(), 10) + ".000000"
+	}
 	for cursor := ""; ; {
 		messages, next, err := c.read(ctx, channel, m.ThreadTS, oldest, cursor)
 		switch {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -41,9 +40,7 @@ func (c *Chat) Stand(ctx context.Context) (Standing, error) {
 			s.Scopes = append(s.Scopes, scope)
 		}
 	}
-	if at, err := http.ParseTime(header.Get("Date")); err == nil {
-		s.Ahead = time.Since(at).Truncate(time.Second)
-	}
+	s.Ahead, _ = aheadOf(header)
 	return s, nil
 }
 

@@ -12,7 +12,7 @@ import (
 // Names under which this test's program runs `rehome serve`: as it is, and as
 // it would be with a mistake.
 const (
-	unchanged    = "rehome"
+	unchanged = "rehome"
 	resending = "rehome-resending" // forgets that a message may have been sent
 	hasty     = "rehome-hasty"     // looks for it at once
 )
@@ -31,7 +31,7 @@ type forgetful struct{ store.Store }
 func (forgetful) Begin(context.Context, store.Delivery, time.Time) error { return nil }
 
 var programs = map[string]func(){
-	unchanged:    main,
+	unchanged: main,
 	resending: changed(func(b *bot.Bot) { b.Store = forgetful{b.Store} }),
 	hasty:     changed(func(b *bot.Bot) { b.Settle = time.Nanosecond }),
 }
