@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,7 +71,7 @@ func (p *program) backup(ctx context.Context, storeFlag, to, format string) (err
 		return errors.New("stopped; no backup was written")
 	}
 	if err != nil {
-		return fmt.Errorf("no backup was written: %w", err)
+		return fmt.Errorf("no backup was written: %w", unwritten(seeAll(err, path), to))
 	}
 	if format == "json" {
 		return p.writeJSON(found)
@@ -78,6 +79,32 @@ func (p *program) backup(ctx context.Context, storeFlag, to, format string) (err
 	fmt.Fprintf(p.out, "%s is a whole backup of %s\n", to, path)
 	p.printContents(found)
 	return nil
+}
+
+// seeAll says of a file that is damaged how to see all that is wrong with it.
+func seeAll(err error, path string) error {
+	if errors.Is(err, bolt.ErrDamaged) {
+		return fmt.Errorf("%w; see all that is wrong with: rehome check %s", err, path)
+	}
+	return err
+}
+
+// unwritten says of a file that the system did not let us write where it was to
+// be, and not what it was called meanwhile.
+func unwritten(err error, path string) error {
+	var system *fs.PathError
+	if errors.As(err, &system) && (strings.HasPrefix(system.Path, path+".new-") || strings.HasPrefix(path, system.Path)) {
+		return fmt.Errorf("%s cannot be written: %w; name a file in a folder that is there, has room, and that you may write", path, system.Err)
+	}
+	return asOwner(err)
+}
+
+// asOwner says of a file that the system did not let us use who may.
+func asOwner(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w; run it as the user that the bot runs as", err)
+	}
+	return err
 }
 
 // backupName returns the file that a backup of the store at path goes to.

@@ -65,7 +65,7 @@ func (p *program) check(ctx context.Context, path, format string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w; name a store or a backup, or the store with --store or REHOME_STORE as bolt:PATH", err)
 	case err != nil:
-		return fmt.Errorf("it cannot be checked: %w", err)
+		return fmt.Errorf("it cannot be checked: %w", asOwner(err))
 	}
 	if format == "json" {
 		err = p.writeJSON(found)

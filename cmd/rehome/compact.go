@@ -44,7 +44,7 @@ func (p *program) compact(at, format string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return noStore(path)
 	case err != nil:
-		return fmt.Errorf("the store was left as it is: %w", err)
+		return fmt.Errorf("the store was left as it is: %w", asOwner(seeAll(err, path)))
 	}
 	if format == "json" {
 		return p.writeJSON(done)

@@ -14,6 +14,7 @@ import (
 
 	"rehome/bot/entra"
 	"rehome/bot/slackapp"
+	"rehome/store"
 	"rehome/store/bolt"
 )
 
@@ -27,6 +28,7 @@ const (
 	areaIntake    = "intake"
 	areaDirectory = "directory"
 	areaStore     = "store"
+	areaRunning   = "running"
 	areaListen    = "listen"
 )
 
@@ -293,6 +295,7 @@ func (c *checkup) checkStore(ctx context.Context) {
 	if r, running := dialBeside(path); running { //nolint:contextcheck // it bounds itself
 		defer func() { _ = r.Close() }()
 		c.ok(areaStore, "a rehome is running with %s", path)
+		c.checkRunning(ctx, r)
 		c.checkUndelivered(ctx, r)
 		return
 	}
@@ -317,6 +320,33 @@ func (c *checkup) checkStore(ctx context.Context) {
 }
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
+
+// checkRunning asks a running bot how it is.
+func (c *checkup) checkRunning(ctx context.Context, r beside) {
+	how, err := r.ready(ctx)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		c.warn(areaRunning, "restart it with this version", "the rehome that runs is of an older version, and does not say how it is")
+		return
+	case err != nil:
+		c.warn(areaRunning, "see its log", "the rehome that runs does not say how it is: %s", oneLine(err.Error()))
+		return
+	case how.Status == statusReady:
+		c.ok(areaRunning, "the rehome that runs says that it is ready")
+	case how.Status == statusEnding:
+		c.warn(areaRunning, "wait a moment, then start it again", "the rehome that runs is about to stop")
+	}
+	for _, part := range how.Components {
+		if part.ok() {
+			continue
+		}
+		tell := c.warn
+		if part.Needed {
+			tell = c.fail
+		}
+		tell(areaRunning, part.Fix, "the rehome that runs says of %s: %s (%s)", part.Name, part.What, part.State)
+	}
+}
 
 // checkUndelivered asks a running bot what it could not say.
 func (c *checkup) checkUndelivered(ctx context.Context, r remembered) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -216,16 +217,50 @@ func TestDoctorComparesTheClockWithSlacks(t *testing.T) {
 
 // A running rehome holds its store and its address, and neither is a fault.
 func TestDoctorWorksBesideARunningBot(t *testing.T) {
-	_, env := setUp(t)
+	w, env := setUp(t)
 	r, url := serveUp(t, env)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	connected(ctx, t, w, url)
 	env["REHOME_LISTEN"] = strings.TrimPrefix(url, "http://")
 	code, found := doctored(t, env)
+	if !slices.Contains(found, finding{areaRunning, fine, "the rehome that runs says that it is ready", ""}) {
+		t.Errorf("%+v", found)
+	}
 	if code != done || !slices.ContainsFunc(found, func(f finding) bool { return f.Area == areaStore && strings.HasPrefix(f.What, "a rehome is running") }) {
 		t.Errorf("%d: %+v", code, found)
 	}
 	if code := r.stop(); code != done {
 		t.Errorf("the bot stops with %d", code)
 	}
+}
+
+// A running rehome may have other variables than whoever asks, and says itself
+// what is amiss with it.
+func TestDoctorAsksARunningBotHowItIs(t *testing.T) {
+	_, env := setUp(t)
+	theirs := maps.Clone(env)
+	theirs["REHOME_CHANNEL"] = general
+	r, _ := serveUp(t, theirs)
+	code, found := doctored(t, env)
+	if code != failed || !slices.Contains(found, finding{areaRunning, broken, "the rehome that runs says of channel " + general + ": the triage channel cannot be used (not_in_channel)", "type /invite @rehome in #general"}) {
+		t.Errorf("%d: %+v", code, found)
+	}
+	if code := r.stop(); code != done {
+		t.Errorf("the bot stops with %d", code)
+	}
+
+	env["REHOME_STORE"] = "bolt:" + held(t)
+	code, found = doctored(t, env)
+	if code != done || !slices.ContainsFunc(found, func(f finding) bool { return f.Area == areaRunning && strings.Contains(f.What, "older version") }) {
+		t.Errorf("%d: %+v", code, found)
+	}
+}
+
+func held(t *testing.T) string {
+	t.Helper()
+	path, _ := heldStore(t, func(d direct) remembered { return d })
+	return path
 }
 
 // Piped, each finding is a line that grep can find.

@@ -36,7 +36,13 @@ type component struct {
 	What  string `json:"what,omitempty"`
 	Fix   string `json:"fix,omitempty"`
 
-	needed bool // without it there is no work
+	Needed bool `json:"needed,omitempty"` // without it there is no work
+}
+
+// An answered is what /readyz says, and GET /ready beside the store.
+type answered struct {
+	Status     string
+	Components []component
 }
 
 const (
@@ -52,7 +58,7 @@ func (c component) ok() bool { return c.State == stateOK }
 func (a *assembly) ready(w http.ResponseWriter, r *http.Request) {
 	all := a.look(r.Context())
 	status := statusReady
-	if slices.ContainsFunc(all, func(c component) bool { return c.needed && !c.ok() }) {
+	if slices.ContainsFunc(all, func(c component) bool { return c.Needed && !c.ok() }) {
 		status = statusUnwell
 	}
 	if a.stopping.Load() {
@@ -119,7 +125,7 @@ func (a *assembly) look(ctx context.Context) []component {
 }
 
 func (a *assembly) storeState(ctx context.Context) component {
-	c := component{Name: "store", State: stateOK, needed: true}
+	c := component{Name: "store", State: stateOK, Needed: true}
 	err := a.store.Err()
 	if err == nil {
 		if _, err = a.store.Get(ctx, "RH-0"); errors.Is(err, store.ErrNotFound) {
@@ -140,7 +146,7 @@ func (a *assembly) storeState(ctx context.Context) component {
 
 // slackState is whether Slack is there and takes our token, and what that may do.
 func (a *assembly) slackState() (slack, scopes component) {
-	slack, scopes = component{Name: "slack", State: stateOK, needed: true}, component{Name: "scopes", State: stateOK}
+	slack, scopes = component{Name: "slack", State: stateOK, Needed: true}, component{Name: "scopes", State: stateOK}
 	s, err := a.reached.ask(a.chat.Stand, reachedFor, unreachedFor)
 	if err != nil {
 		code, needed := slackapp.CodeOf(err)
@@ -153,7 +159,7 @@ func (a *assembly) slackState() (slack, scopes component) {
 		return slack, scopes
 	}
 	if missing := s.Missing(); len(missing) > 0 {
-		scopes.needed = slices.Contains(missing, "chat:write")
+		scopes.Needed = slices.Contains(missing, "chat:write")
 		scopes.State, scopes.What, scopes.Fix = "missing_scope", "the bot token lacks "+strings.Join(missing, ", "), slackapp.TokenFix("missing_scope")
 	}
 	return slack, scopes
@@ -161,7 +167,7 @@ func (a *assembly) slackState() (slack, scopes component) {
 
 func (a *assembly) socketState() component {
 	s := a.doors.SocketState()
-	c := component{Name: "socket", State: stateOK, What: fmt.Sprintf("%d of %d connections", s.Up, s.Want), needed: len(a.signed) == 0}
+	c := component{Name: "socket", State: stateOK, What: fmt.Sprintf("%d of %d connections", s.Up, s.Want), Needed: len(a.signed) == 0}
 	if s.Up == 0 {
 		c.State, c.What, c.Fix = cmp.Or(s.Code, "connecting"), "Socket Mode is not connected", cmp.Or(slackapp.SocketFix(s), "wait a moment")
 	}
@@ -208,12 +214,12 @@ func (a *assembly) channelStates() []component {
 
 // channelState is whether a channel is there and we are in it.
 func (a *assembly) channelState(named namedChannel) component {
-	c := component{Name: "channel " + named.id, State: stateOK, What: named.as, needed: named.as == "triage"}
+	c := component{Name: "channel " + named.id, State: stateOK, What: named.as, Needed: named.as == "triage"}
 	channel, err := a.rooms.of(named.id).ask(func(ctx context.Context) (slackapp.Channel, error) { return a.chat.Channel(ctx, named.id) }, roomFor, reachedFor)
 	if code, fix := slackapp.ChannelFix(channel, err); code != "" {
 		c.State, c.What, c.Fix = code, "the "+named.as+" channel cannot be used", fix
 		if passing(err, code) {
-			c.needed = false // Slack would not say just now
+			c.Needed = false // Slack would not say just now
 		}
 	}
 	return c

@@ -81,20 +81,6 @@ func TestReadyTellsWhatIsAmissApart(t *testing.T) {
 	}
 }
 
-// An answered is an answer of /readyz.
-type answered struct {
-	Status     string
-	Components []component
-}
-
-func (c *component) UnmarshalJSON(b []byte) error {
-	type plain struct{ Component, State, What, Fix string }
-	var p plain
-	err := json.Unmarshal(b, &p)
-	c.Name, c.State, c.What, c.Fix = p.Component, p.State, p.What, p.Fix
-	return err
-}
-
 func askReady(t *testing.T, a *assembly) (int, answered) {
 	t.Helper()
 	w := httptest.NewRecorder()

@@ -65,7 +65,7 @@ func (p *program) restore(backup, to, format string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w; name a file that rehome backup wrote", err)
 	case err != nil:
-		return fmt.Errorf("nothing was restored: %w", err)
+		return fmt.Errorf("nothing was restored: %w", unwritten(seeAll(err, backup), path))
 	}
 	if format == "json" {
 		return p.writeJSON(r)

@@ -33,6 +33,7 @@ import (
 //	POST /reread             []heard for what is in quarantine
 //	POST /discard            []number in; []keptAside that is discarded
 //	GET /snapshot            a copy of the store's file
+//	GET /ready               answered, as at GET /readyz
 //
 // Errors are {"error": "…"}; of a list that has begun, in its last line.
 
@@ -52,10 +53,10 @@ func listenBeside(ctx context.Context, storePath string, log *slog.Logger) net.L
 }
 
 // answerBeside answers at the socket beside the store until ctx ends.
-func answerBeside(ctx context.Context, l net.Listener, storePath string, r remembered, log *slog.Logger) error {
+func answerBeside(ctx context.Context, l net.Listener, storePath string, r remembered, ready http.HandlerFunc, log *slog.Logger) error {
 	defer func() { _ = os.Remove(socketBeside(storePath)) }()
 	server := &http.Server{
-		Handler: besideHandler(r, log), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: time.Minute,
+		Handler: besideHandler(r, ready, log), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	return serveUntil(ctx, server, l)
@@ -81,8 +82,9 @@ func listenAs(ctx context.Context, at string) (net.Listener, error) {
 	return l, nil
 }
 
-func besideHandler(r remembered, log *slog.Logger) http.Handler {
+func besideHandler(r remembered, ready http.HandlerFunc, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ready", ready)
 	mux.HandleFunc("GET /conversations", func(w http.ResponseWriter, req *http.Request) {
 		all, err := r.list(req.Context())
 		reply(w, all, err)
@@ -201,7 +203,7 @@ func reply(w http.ResponseWriter, v any, err error) {
 type beside struct{ client *http.Client }
 
 // dialBeside reports whether somebody answers beside the store.
-func dialBeside(storePath string) (remembered, bool) {
+func dialBeside(storePath string) (beside, bool) {
 	at := socketBeside(storePath)
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", at)
@@ -210,7 +212,7 @@ func dialBeside(storePath string) (remembered, bool) {
 	defer cancel()
 	c, err := dial(ctx, "", "")
 	if err != nil {
-		return nil, false
+		return beside{}, false
 	}
 	_ = c.Close()
 	return beside{&http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: time.Minute}}, true
@@ -239,6 +241,24 @@ func (b beside) outbox(ctx context.Context, failed bool) (all []waiting, err err
 func (b beside) quarantined(ctx context.Context) (all []keptAside, err error) {
 	err = b.get(ctx, "/quarantined", &all)
 	return all, err
+}
+
+// ready asks how the process is that holds the store. One of an older version
+// does not say: store.ErrNotFound.
+func (b beside) ready(ctx context.Context) (how answered, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://rehome/ready", nil)
+	if err != nil {
+		return how, err
+	}
+	resp, err := b.client.Do(req)
+	if err != nil {
+		return how, fmt.Errorf("asking the process that holds the store: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable {
+		return how, b.refused(resp)
+	}
+	return how, json.NewDecoder(io.LimitReader(resp.Body, maxReply)).Decode(&how)
 }
 
 func (b beside) takeIn(ctx context.Context, from source, each func(heard) error) error {
@@ -368,5 +388,5 @@ func (b beside) refused(resp *http.Response) error {
 		Error string `json:"error"`
 	}
 	_ = json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&said) // the status says enough when this fails
-	return fmt.Errorf("the process that holds the store says %s: %s", resp.Status, said.Error)
+	return fmt.Errorf("the process that holds the store says: %s", cmp.Or(said.Error, resp.Status))
 }

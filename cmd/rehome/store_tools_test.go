@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,7 +47,7 @@ func heldStore(t *testing.T, as func(direct) remembered) (path string, st *bolt.
 	ctx, stop := context.WithCancel(context.Background())
 	var answering sync.WaitGroup
 	answering.Go(func() {
-		if err := answerBeside(ctx, l, path, as(direct{store: st}), slog.New(slog.DiscardHandler)); err != nil {
+		if err := answerBeside(ctx, l, path, as(direct{store: st}), http.NotFound, slog.New(slog.DiscardHandler)); err != nil {
 			t.Error(err)
 		}
 	})

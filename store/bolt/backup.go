@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -155,13 +156,17 @@ func amend(path string, do func(*tx) error) error {
 var ours = Options{LockTimeout: time.Second, openFile: os.OpenFile}
 
 // whole examines a file that is to be called something else, and refuses it with
-// the first of its problems.
+// the first of its problems; [Examine] of where it came from says them all.
 func whole(path, called string) (Examined, error) {
 	found, err := Examine(path)
 	found.Path = called
 	if err == nil && len(found.Problems) > 0 {
 		p := found.Problems[0]
-		err = fmt.Errorf("%w: %s: %s; see all that is wrong with: rehome check", ErrDamaged, p.Where, p.What)
+		where := p.Where + ": "
+		if p.Where == theFile {
+			where = ""
+		}
+		err = fmt.Errorf("%w: %s%s", ErrDamaged, where, strings.TrimPrefix(p.What, itIsDamaged))
 	}
 	return found, err
 }

@@ -334,7 +334,7 @@ func TestARestorationIsRefusedWhereItCouldDoHarm(t *testing.T) {
 		if err := os.WriteFile(to, broken, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		refused(name, at, bolt.ErrDamaged, "rehome check")
+		refused(name, at, bolt.ErrDamaged, "the store is damaged: ")
 		only(t, filepath.Dir(at))
 	}
 	if err := os.WriteFile(to, whole, 0o600); err != nil {

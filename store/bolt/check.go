@@ -74,6 +74,8 @@ const (
 	mostProblems = 100
 	mostDid      = 20
 
+	itIsDamaged = "it is damaged: "
+
 	doRestore = "stop the bot, move the file away and restore the newest backup: rehome restore"
 	doReport  = "restore the newest backup that checks clean, and please report this"
 )
@@ -96,7 +98,7 @@ func ExamineCopy(path, of string) (Examined, error) {
 	x.found.Size = stat.Size()
 	switch {
 	case stat.IsDir():
-		return x.found, fmt.Errorf("%s is a folder; name a file in it", path)
+		return x.found, folder(path)
 	case stat.Size() == 0:
 		x.problem(theFile, "it is empty", doRestore)
 		return x.found, nil
@@ -154,7 +156,7 @@ func (x *examiner) failed(err error) {
 	switch {
 	case err == nil:
 	case errors.As(err, &file):
-		x.problem(theFile, "it is damaged: "+file.why, doRestore)
+		x.problem(theFile, itIsDamaged+file.why, doRestore)
 	case errors.As(err, &d):
 		x.problem(nameOf(d.bucket, d.key), d.what, doRestore)
 	case errors.Is(err, ErrNewer):

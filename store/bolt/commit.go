@@ -193,8 +193,12 @@ func (s *Store) commit(group []*write) (culprit int, err error) {
 	return -1, nil
 }
 
-// damagedFile is the error about a file that bbolt cannot read.
+// damagedFile is the error about a file that bbolt cannot read. What the runtime
+// says of reading where nothing is means nothing to whoever has the file.
 func damagedFile(path string, why any) error {
+	if _, is := why.(runtime.Error); is {
+		why = "a page leads to where nothing is"
+	}
 	return &damagedAs{path, fmt.Sprint(why)}
 }
 

@@ -31,6 +31,9 @@ func Compact(path string) (Compacted, error) {
 	if err != nil {
 		return out, err
 	}
+	if stat.IsDir() {
+		return out, folder(path)
+	}
 	if stat.Size() == 0 {
 		return out, fmt.Errorf("%s is empty: %w; restore it from a backup", path, ErrDamaged)
 	}

@@ -80,7 +80,7 @@ func present(path string, sentinel []byte, unsynced bool) error {
 	case err != nil:
 		return err
 	case stat.IsDir():
-		return fmt.Errorf("%s is a folder; name a file in it, such as %s", path, filepath.Join(path, "rehome.db"))
+		return folder(path)
 	case stat.Size() == 0 && len(sentinel) > 0:
 		return fmt.Errorf("%s is empty: %w; restore it from a backup, or remove it and %s to start empty", path, ErrDamaged, sentinelOf(path))
 	case stat.Size() == 0:
@@ -89,6 +89,10 @@ func present(path string, sentinel []byte, unsynced bool) error {
 		return os.Chmod(path, 0o600) // a backup put back by hand
 	}
 	return nil
+}
+
+func folder(path string) error {
+	return fmt.Errorf("%s is a folder; name a file in it, such as %s", path, filepath.Join(path, "rehome.db"))
 }
 
 // create makes an empty store beside path and moves it there when it is whole

@@ -53,6 +53,11 @@ func Restore(backup, path string, at time.Time) (Restored, error) {
 	if err := absent(path); err != nil {
 		return r, err
 	}
+	if stat, err := os.Stat(backup); err != nil {
+		return r, err
+	} else if stat.IsDir() {
+		return r, fmt.Errorf("%s is a folder; name one of the backups in it", backup)
+	}
 	sentinel, err := os.ReadFile(sentinelOf(path))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return r, err
