@@ -25,6 +25,7 @@ import (
 // what they put in.
 type parts struct {
 	path    string        // of the store's file
+	room    bolt.Options  // what its settings say
 	keep    time.Duration // how long what is over is kept; 0 for ever
 	policy  *policy.Policy
 	slack   slackapp.Options
@@ -79,7 +80,8 @@ func assemble(p parts) (_ *assembly, err error) {
 	if a.chat, err = slackapp.NewChat(p.slack); err != nil {
 		return nil, err
 	}
-	if a.store, err = openStore(p.path, bolt.Options{Log: p.log}); err != nil {
+	p.room.Log = p.log
+	if a.store, err = openStore(p.path, p.room); err != nil {
 		return nil, err
 	}
 	b := bot.Bot{Policy: p.policy, Store: a.store, Chat: a.chat, People: a.chat, Ownership: p.ownership, Manners: p.manners,

@@ -299,7 +299,7 @@ func (c *checkup) checkStore(ctx context.Context) {
 		c.checkUndelivered(ctx, r)
 		return
 	}
-	found, err := bolt.Inspect(path)
+	found, err := bolt.Inspect(path, c.settings.storeOptions())
 	var system *fs.PathError
 	switch {
 	case errors.Is(err, bolt.ErrLocked):
@@ -311,6 +311,11 @@ func (c *checkup) checkStore(ctx context.Context) {
 		c.refuse(areaStore, err, "name a file on a local disk that you may read and write, with REHOME_STORE as bolt:PATH")
 	case err != nil:
 		c.refuse(areaStore, err, "restore it from a backup")
+	case !writable(filepath.Dir(path)):
+		c.fail(areaStore, "let the user that runs rehome write there, or name another file with REHOME_STORE as bolt:PATH", "the folder of %s cannot be written", path)
+	case found.Room != nil:
+		what, fix, _ := strings.Cut(oneLine(found.Room.Error()), "; ")
+		c.fail(areaStore, fix, "no new alerts would be taken in: %s", what)
 	case found.Schema < found.Newest:
 		c.ok(areaStore, "%s is whole as far as a look tells, %s; its layout %d is brought up to %d at the next start", path, megabytes(found.Size), found.Schema, found.Newest)
 	default:

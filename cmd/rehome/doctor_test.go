@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +19,7 @@ import (
 
 	"rehome/bot/sandbox"
 	"rehome/bot/slackapp"
+	"rehome/store"
 	"rehome/store/bolt"
 )
 
@@ -254,6 +257,37 @@ func TestDoctorAsksARunningBotHowItIs(t *testing.T) {
 	code, found = doctored(t, env)
 	if code != done || !slices.ContainsFunc(found, func(f finding) bool { return f.Area == areaRunning && strings.Contains(f.What, "older version") }) {
 		t.Errorf("%d: %+v", code, found)
+	}
+}
+
+// A store that has grown to the limit in rehome.yaml takes no new alerts: doctor
+// says so before the start, and /readyz after it.
+func TestDoctorSeesAStoreWithoutRoom(t *testing.T) {
+	_, env := setUp(t)
+	env["REHOME_CONFIG"] = filepath.Join(shortDir(t), "rehome.yaml")
+	if err := os.WriteFile(env["REHOME_CONFIG"], []byte("room: {maxMiB: 64, spareMiB: 32}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	st, err := bolt.Open(strings.TrimPrefix(env["REHOME_STORE"], "bolt:"), bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = st.ApplyAll(t.Context(), store.Batch{Quarantine: []store.Quarantined{{At: time.Now(), Source: "http", Why: "large", Body: bytes.Repeat([]byte("x"), 20<<20)}}})
+	if err := errors.Join(err, st.Close()); err != nil {
+		t.Fatal(err)
+	}
+	code, found := doctored(t, env)
+	if code != failed || !slices.ContainsFunc(found, func(f finding) bool {
+		return f.Area == areaStore && f.State == broken && strings.HasPrefix(f.What, "no new alerts would be taken in: the store is full") && strings.HasPrefix(f.Fix, "raise the limit")
+	}) {
+		t.Errorf("%d: %+v", code, found)
+	}
+	r, url := serveUp(t, env)
+	if status, said := get(t, url+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(said, `"state":"full"`) {
+		t.Errorf("%d %s", status, said)
+	}
+	if code := r.stop(); code != done {
+		t.Errorf("the bot stops with %d", code)
 	}
 }
 

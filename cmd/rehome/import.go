@@ -394,7 +394,9 @@ func (p *program) taker(in importInput) (_ taker, done func() error, err error) 
 	if err != nil {
 		return nil, done, err
 	}
-	st, err := openStore(path, bolt.Options{LockTimeout: time.Second})
+	o := s.storeOptions()
+	o.LockTimeout = time.Second
+	st, err := openStore(path, o)
 	if err != nil {
 		return nil, done, err
 	}

@@ -135,7 +135,7 @@ func (a *assembly) storeState(ctx context.Context) component {
 	room := a.store.Room()
 	switch {
 	case err == nil && room != nil:
-		c.State, c.What, c.Fix = "full", "no new alerts are taken in: "+oneLine(room.Error()), "make room on its disk; it goes on by itself"
+		c.State, c.What, c.Fix = "full", "no new alerts are taken in: "+oneLine(room.Error()), "make room on its disk, and it goes on by itself; or raise room.maxMiB in rehome.yaml, if that is the limit"
 	case errors.Is(err, store.ErrUncertain):
 		c.State, c.What, c.Fix = "failed", "it is unknown whether the last write is on disk, so nothing more is written", "restart rehome, and look at the disk; what was acknowledged is there"
 	case err != nil:

@@ -115,6 +115,7 @@ func (p *program) serveParts(s settings) (parts, error) {
 	if out.path, err = storePath(s.Store); err != nil {
 		return out, err
 	}
+	out.room = s.storeOptions()
 	if out.keep, err = parseKeep(s.Keep); err != nil {
 		return out, err // unreachable: the settings are checked
 	}

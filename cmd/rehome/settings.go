@@ -31,6 +31,7 @@ type settings struct {
 	Listen  string                 `yaml:"listen"`
 	Store   string                 `yaml:"store"`
 	Keep    string                 `yaml:"keep"` // days that what is over is kept, "400d"; "" for ever
+	Room    roomSettings           `yaml:"room"`
 	Channel string                 `yaml:"channel"`
 	Sockets int                    `yaml:"sockets"` // connections for Socket Mode; 0: two
 	Policy  string                 `yaml:"policy"`
@@ -65,13 +66,19 @@ type slackSettings struct {
 	timeout, settle time.Duration // what the words mean
 }
 
+// roomSettings are how much room the store may take up.
+type roomSettings struct {
+	MaxMiB   int `yaml:"maxMiB"`   // of its file; 0: as much as the disk has
+	SpareMiB int `yaml:"spareMiB"` // of that, kept for what is under way; 0: the store's own
+}
+
 type tenantEntry struct {
 	Name    string `yaml:"name" json:"name"`
 	Cloud   string `yaml:"cloud" json:"cloud"`
 	NonProd bool   `yaml:"nonProd" json:"nonProd"`
 }
 
-const settingNames = "listen, store, keep, channel, sockets, policy, log.format, log.level, slack, tenants, " +
+const settingNames = "listen, store, keep, room, channel, sockets, policy, log.format, log.level, slack, tenants, " +
 	"intake, routes, securityChannel, alertChannels, alertLinks, directories, owners, telling, unreadableHistory"
 
 // The defaults keep everything on this machine.
@@ -248,7 +255,7 @@ func (s *settings) check() error {
 	if _, err := parseKeep(s.Keep); err != nil {
 		return bad("keep", "%s", err)
 	}
-	if err := checkChannel("channel", s.Channel); err != nil {
+	if err := cmp.Or(s.Room.check(), checkChannel("channel", s.Channel)); err != nil {
 		return err
 	}
 	if s.Sockets < 0 || s.Sockets > 2 {
@@ -265,6 +272,29 @@ func (s *settings) check() error {
 		}
 	}
 	return cmp.Or(s.Slack.check(), s.checkAlerts(), s.checkDirectories(), s.Telling.check())
+}
+
+// The bounds of roomSettings, in MiB. A file grows in steps of 16.
+const (
+	leastFile, mostFile   = 64, 1 << 20
+	leastSpare, mostSpare = 8, 64 << 10
+)
+
+func (r roomSettings) check() error {
+	switch {
+	case r.MaxMiB != 0 && (r.MaxMiB < leastFile || r.MaxMiB > mostFile):
+		return bad("room.maxMiB", "is %d; write how many MiB the store's file may grow to, %d to %d, or leave it out for no limit", r.MaxMiB, leastFile, mostFile)
+	case r.SpareMiB != 0 && (r.SpareMiB < leastSpare || r.SpareMiB > mostSpare):
+		return bad("room.spareMiB", "is %d; write how many MiB are kept for what is under way, %d to %d", r.SpareMiB, leastSpare, mostSpare)
+	case r.MaxMiB != 0 && r.SpareMiB > r.MaxMiB/2:
+		return bad("room.spareMiB", "is %d, more than half of room.maxMiB; write %d or less", r.SpareMiB, r.MaxMiB/2)
+	}
+	return nil
+}
+
+// storeOptions are the settings that the store knows.
+func (s *settings) storeOptions() bolt.Options {
+	return bolt.Options{MaxSize: s.Room.MaxMiB << 20, Headroom: int64(s.Room.SpareMiB) << 20}
 }
 
 // The bounds of slackSettings. A Slack that may take so long to answer may take

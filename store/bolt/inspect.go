@@ -18,12 +18,17 @@ type Inspected struct {
 	Size   int64  // bytes
 	Schema uint64 // version of its layout
 	Newest uint64 // version that this rehome writes; a lesser one is brought up to date when it is opened
+	Room   error  // as Store.Room says it: nil while there is room for what is new
 }
 
 // Inspect looks at the store in the file at path and changes nothing: it creates
 // none, brings none up to date and writes no sentinel. Errors are those of Open,
-// and fs.ErrNotExist when neither the file nor its sentinel is there.
-func Inspect(path string) (i Inspected, err error) {
+// and fs.ErrNotExist when neither the file nor its sentinel is there. Of the
+// options only those about room count.
+func Inspect(path string, o Options) (i Inspected, err error) {
+	if err := o.complete(); err != nil {
+		return i, err
+	}
 	sentinel, err := os.ReadFile(sentinelOf(path))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return i, err
@@ -42,7 +47,7 @@ func Inspect(path string) (i Inspected, err error) {
 		}
 	}()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: 200 * time.Millisecond})
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, PreLoadFreelist: true, Timeout: 200 * time.Millisecond})
 	var system *fs.PathError
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
@@ -60,5 +65,9 @@ func Inspect(path string) (i Inspected, err error) {
 	if len(sentinel) > 0 && !bytes.Equal(sentinel, id) {
 		return i, fmt.Errorf("%s is another store than the one %s names: %w; put the right file back, or remove %[2]s to go on with this one", path, sentinelOf(path), ErrForeign)
 	}
-	return Inspected{Size: stat.Size(), Schema: has, Newest: schema}, nil
+	var used int64
+	if err := db.View(func(t *bbolt.Tx) error { used = t.Size(); return nil }); err != nil {
+		return i, err
+	}
+	return Inspected{Size: stat.Size(), Schema: has, Newest: schema, Room: roomIn(db, used, usable(int64(o.MaxSize)), o.Headroom)}, nil
 }

@@ -46,7 +46,7 @@ func TestInspectLooksAndTouchesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := listing(t, filepath.Dir(c.path))
-			got, err := Inspect(c.path)
+			got, err := Inspect(c.path, Options{})
 			if name == "a folder in its way" {
 				if err == nil {
 					t.Error("a folder is taken for a store")

@@ -37,18 +37,20 @@ func (s *Store) roomFor(t *bbolt.Tx) func() error {
 
 // roomAfter returns whether there is room when the file's pages, including those
 // that are free to be used again, take up so many bytes.
-func (s *Store) roomAfter(used int64) error {
-	stats := s.db.Stats()
-	again := int64(stats.FreePageN+stats.PendingPageN) * int64(s.db.Info().PageSize)
-	folder := filepath.Dir(s.path)
-	if left := freeOn(folder) + again; left < s.spare {
-		return fmt.Errorf("%w: its disk has room for %d MiB and %d are kept for what is under way; free some of it (%s)", store.ErrFull, left>>20, s.spare>>20, folder)
+func (s *Store) roomAfter(used int64) error { return roomIn(s.db, used, s.limit, s.spare) }
+
+func roomIn(db *bbolt.DB, used, limit, spare int64) error {
+	stats := db.Stats()
+	again := int64(stats.FreePageN+stats.PendingPageN) * int64(db.Info().PageSize)
+	folder := filepath.Dir(db.Path())
+	if left := freeOn(folder) + again; left < spare {
+		return fmt.Errorf("%w: its disk has room for %d MiB and %d are kept for what is under way; free some of it (%s)", store.ErrFull, left>>20, spare>>20, folder)
 	}
-	if s.limit == 0 {
+	if limit == 0 {
 		return nil
 	}
-	if left := s.limit - used + again; left < s.spare {
-		return fmt.Errorf("%w: of the size it may have %d MiB are left and %d are kept for what is under way; raise the limit or drop what is old", store.ErrFull, max(0, left)>>20, s.spare>>20)
+	if left := limit - used + again; left < spare {
+		return fmt.Errorf("%w: of the size it may have %d MiB are left and %d are kept for what is under way; raise the limit or drop what is old", store.ErrFull, max(0, left)>>20, spare>>20)
 	}
 	return nil
 }
