@@ -371,6 +371,9 @@ func (c *crash) sendOnce(id string, p place) bool {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	said, err := io.ReadAll(resp.Body)
+	if resp.StatusCode == http.StatusServiceUnavailable {
+		return false // a busy machine; it is not taken in, and comes again
+	}
 	if resp.StatusCode != http.StatusAccepted {
 		c.t.Errorf("an alert was answered %s: %s", resp.Status, said)
 		return err == nil

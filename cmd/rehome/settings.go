@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -147,10 +148,30 @@ func yamlError(file string, err error) error {
 		line = t.Position.Line
 	}
 	what := at.GetMessage()
+	var mistyped *yaml.TypeError
+	if errors.As(err, &mistyped) {
+		what = fmt.Sprintf("%s is written here where %s is wanted", kindOfValue(mistyped.SrcType.Kind()), kindOfValue(mistyped.DstType.Kind()))
+	}
 	if strings.Contains(what, "unknown field") {
 		what += "; the settings are " + settingNames
 	}
 	return fmt.Errorf("%s:%d: %s; deploy/rehome.example.yaml shows every setting", file, line, what)
+}
+
+// kindOfValue names a kind of value as YAML has it.
+func kindOfValue(k reflect.Kind) string {
+	switch k {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a text"
+	case reflect.Map, reflect.Struct:
+		return "a mapping"
+	case reflect.Slice:
+		return "a list"
+	default:
+		return "a number"
+	}
 }
 
 // linesOf returns the line of every key, by its dotted path; the places of a

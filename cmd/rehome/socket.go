@@ -77,7 +77,7 @@ func listenAs(ctx context.Context, at string) (net.Listener, error) {
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false) // it moves
 	if err := errors.Join(os.Chmod(born, 0o600), os.Rename(born, at)); err != nil {
-		return nil, errors.Join(err, l.Close(), os.Remove(born))
+		return nil, errors.Join(fmt.Errorf("listening beside the store: %w; remove what is at %s, and start again", err, at), l.Close(), os.Remove(born))
 	}
 	return l, nil
 }

@@ -279,3 +279,24 @@ func TestHowLongIsKeptIsANumberOfDays(t *testing.T) {
 		}
 	}
 }
+
+// A socket that a crash left is replaced; what cannot be is named, with what to do.
+func TestWhatIsInThePlaceOfTheSocket(t *testing.T) {
+	at := socketBeside(filepath.Join(shortDir(t), "s.db"))
+	if err := os.WriteFile(at, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := listenAs(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(l.Close(), os.Remove(at), os.Mkdir(at, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listenAs(t.Context(), at); err == nil || !strings.Contains(err.Error(), "remove what is at "+at) {
+		t.Errorf("a folder in its place: %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(at), ".rehome-*")); err != nil || len(left) > 0 {
+		t.Errorf("it leaves %v, %v", left, err)
+	}
+}

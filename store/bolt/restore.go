@@ -63,7 +63,7 @@ func Restore(backup, path string, at time.Time) (Restored, error) {
 		return r, err
 	}
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return r, err
 	}
 	made, err := os.CreateTemp(dir, filepath.Base(path)+".new-*") // 0600
