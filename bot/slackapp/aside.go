@@ -15,15 +15,11 @@ import (
 // without what opens doors (response_urls, triggers, tokens) and without key
 // material that somebody may have pasted into a message.
 
-// keepAside puts a payload in quarantine, once however often it is delivered. An
-// error means that it could not be written down.
+// keepAside puts a payload in quarantine, where one that is delivered again is
+// the same record. An error means that it could not be written down.
 func (d *Doors) keepAside(ctx context.Context, door, kind string, raw []byte) error {
 	kind = cut(clean(kind), 40)
 	d.Log.Warn("a delivery cannot be read and is kept aside; see rehome list --quarantined", "door", door, "type", kind, "bytes", len(raw))
-	key := "aside:" + digest(kind, string(raw))
-	if !d.recent.first(key) {
-		return nil
-	}
 	body, err := json.Marshal(map[string]any{"slack": scrubbed(raw)})
 	if err != nil {
 		return nil //nolint:nilerr // unreachable: made of JSON and strings
@@ -32,7 +28,6 @@ func (d *Doors) keepAside(ctx context.Context, door, kind string, raw []byte) er
 		At: d.Bot.Now(), Source: "slack " + door + " " + orElse(kind, "frame"), Why: "not a delivery that rehome can read", Body: body,
 	}}})
 	if err != nil {
-		d.recent.forget(key)
 		d.Log.Error("a delivery could not be kept aside", "err", err)
 	}
 	return err
