@@ -160,7 +160,7 @@ func yamlError(file string, err error) error {
 
 // kindOfValue names a kind of value as YAML has it.
 func kindOfValue(k reflect.Kind) string {
-	switch k {
+	switch k { //nolint:exhaustive // the rest are numbers
 	case reflect.Bool:
 		return "true or false"
 	case reflect.String:
