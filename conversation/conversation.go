@@ -7,6 +7,7 @@
 //	           Found, NotMine, Named, Took, Joined  whose app it is
 //	           Corrected, Passed                    what was said of that elsewhere
 //	           Seen                                 the feed reports it again, or resolved
+//	           Ruled                                the policy, or the tenant map, is another one
 //	           Posted, Gone, Unreachable, Told      what became of a message
 //	to do:     Show (bring a card up to date), Tell (answer one person), Report (tell
 //	           the security channel), Lookup (ask the directory), Gather (tell an
@@ -56,6 +57,7 @@ type Conversation struct {
 	Violation policy.Violation `json:"violation"`
 	Facts     policy.Facts     `json:"facts"`
 	Inferred  policy.Facts     `json:"inferred,omitempty"` // what the newest decision made of Facts besides
+	Ruled     string           `json:"ruled,omitempty"`    // by which policy that was ([policy.Policy.Mark])
 	Asked     []Asked          `json:"asked,omitempty"`    // every question so far; Asked[i] is card q(i+1)
 	Replies   []Reply          `json:"replies,omitempty"`  // every reply so far; Replies[i] is cards r(i+1).1 …
 	Notes     []Note           `json:"notes,omitempty"`    // Notes[i] is card n(i+1)

@@ -175,6 +175,12 @@ type Unreachable struct {
 	Report bool
 }
 
+// Ruled says that the policy or its tenant map is another than the one that
+// decided last. Facts are what follows from the violation now.
+type Ruled struct {
+	Facts policy.Facts
+}
+
 func (Opened) event()      {}
 func (Chosen) event()      {}
 func (Said) event()        {}
@@ -190,6 +196,7 @@ func (Told) event()        {}
 func (Unreached) event()   {}
 func (Linked) event()      {}
 func (Seen) event()        {}
+func (Ruled) event()       {}
 func (Posted) event()      {}
 func (Gone) event()        {}
 func (Unreachable) event() {}

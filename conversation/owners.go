@@ -323,13 +323,7 @@ func (t *turn) seen(e Seen) {
 		elsewhere = true
 	}
 	c.Violation = v
-	for _, f := range slices.Clone(c.Facts) {
-		switch f.From {
-		case policy.FromAlert, policy.FromTitle, policy.FromHandoff, policy.FromInference:
-			c.Facts = c.Facts.Without(f.Name, f.From)
-		case policy.FromAnswer, policy.FromDirectory:
-		}
-	}
+	t.takeFacts(e.Facts)
 	if elsewhere {
 		// What was found out was about another app, or another word on its owner.
 		for _, f := range slices.Clone(c.Facts) {
@@ -338,7 +332,6 @@ func (t *turn) seen(e Seen) {
 		c.Owners = slices.DeleteFunc(slices.Clone(c.Owners), func(o Owner) bool { return o.State == ToBeTold })
 		t.effect(Lookup{})
 	}
-	c.Facts = c.Facts.With(e.Facts...)
 	switch {
 	case over && c.Status != Closed:
 		c.Status, c.Over = Closed, v.Status+" in "+orElse(v.Source.System, "its source")

@@ -142,7 +142,7 @@ func eventFor(p *policy.Policy, c conversation.Conversation, titles []string, i 
 		return conversation.Opened{By: people[0], Facts: facts, Unknown: unknown, In: conversation.Place{Channel: "C1"}, Lookup: b&1 == 1}
 	}
 	if i%5 == 4 {
-		return aboutOwners(p, b)
+		return aboutOwners(p, c, b)
 	}
 	by := people[b&1]
 	open := c.OpenQuestion()
@@ -167,7 +167,7 @@ func eventFor(p *policy.Policy, c conversation.Conversation, titles []string, i 
 }
 
 // aboutOwners makes an event about whose app it is, or from the feed.
-func aboutOwners(p *policy.Policy, b byte) conversation.Event {
+func aboutOwners(p *policy.Policy, c conversation.Conversation, b byte) conversation.Event {
 	by, other := people[b&1], people[b>>1&1]
 	in := int(b>>6) - 1
 	switch b >> 2 & 7 {
@@ -190,6 +190,9 @@ func aboutOwners(p *policy.Policy, b byte) conversation.Event {
 	case 4:
 		return conversation.Joined{By: by, In: in}
 	case 5:
+		if b>>5&7 == 7 {
+			return conversation.Ruled{Facts: p.Infer(c.Violation)}
+		}
 		return conversation.Told{To: other, Digest: b&1 == 1}
 	case 6:
 		return conversation.Unreached{To: other, Why: "user_not_found"}

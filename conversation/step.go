@@ -56,6 +56,8 @@ func Step(p *policy.Policy, c Conversation, e Event, now time.Time) (Conversatio
 		t.linked(e)
 	case Seen:
 		t.seen(e)
+	case Ruled:
+		t.ruled(e)
 	case Posted:
 		t.posted(e)
 	case Gone:
@@ -75,7 +77,7 @@ func asksOf(e Event) (by Person, in int, asked bool) {
 		return e.By, e.In, true
 	case Said:
 		return e.By, e.In, e.Addressed
-	case Opened, Found, NotMine, Named, Corrected, Passed, Took, Joined, Told, Unreached, Linked, Seen, Posted, Gone, Unreachable:
+	case Opened, Found, NotMine, Named, Corrected, Passed, Took, Joined, Told, Unreached, Linked, Seen, Ruled, Posted, Gone, Unreachable:
 	}
 	return Person{}, 0, false
 }
@@ -88,6 +90,7 @@ type turn struct {
 	c      Conversation // as it becomes
 	asks   []Effect     // Tell and Record, in order
 	shows  []Effect     // Show that no change of a card accounts for
+	anew   bool         // the policy is another one: that is why things change
 }
 
 func (t *turn) started() bool { return !t.c.Opened.IsZero() }
@@ -416,11 +419,12 @@ func (t *turn) decide(by Person) {
 		t.c.Status = LookingUp // the directory may know more: nothing is asked or said before it answered
 		return
 	}
+	t.anew = t.anew || by.ID == "" && t.c.Ruled != "" && t.c.Ruled != t.policy.Mark()
 	d := t.policy.Decide(t.c.Facts, t.now)
 	for t.letFall(d) {
 		d = t.policy.Decide(t.c.Facts, t.now)
 	}
-	t.c.Inferred = beyond(t.c.Facts, d.Facts)
+	t.c.Inferred, t.c.Ruled = beyond(t.c.Facts, d.Facts), t.policy.Mark()
 	switch d.Outcome {
 	case policy.Ask, policy.Conflict:
 		t.supersede(by)
@@ -428,7 +432,13 @@ func (t *turn) decide(by Person) {
 		t.c.Status = Asking
 	case policy.Steps, policy.NoPolicyRow, policy.Redirect, policy.Refused, policy.OutOfScope:
 		t.withdraw()
-		if cur, ok := t.c.CurrentReply(); !ok || !readsTheSame(cur.Decision, d) {
+		switch cur, ok := t.c.CurrentReply(); {
+		case ok && readsTheSame(cur.Decision, d):
+			if cur.Decision.Policy.Digest != d.Policy.Digest {
+				t.c.Replies[len(t.c.Replies)-1].Decision = d
+				t.record(Person{}, "the reply holds by another policy as well: "+toldWords(d))
+			}
+		default:
 			t.supersede(by)
 			t.c.Replies = append(t.c.Replies, Reply{Decision: d, Parts: len(parts(d, allParts))})
 			t.record(Person{}, "replied: "+toldWords(d))
@@ -474,7 +484,7 @@ func (t *turn) ask(d policy.Decision) {
 			q.State, q.Need, q.Why = Open, need, nil
 			return
 		}
-		q.State, q.Why = Fallen, sayNotNeeded()
+		q.State, q.Why = Fallen, t.notNeeded()
 	}
 	t.c.Asked = append(t.c.Asked, Asked{Need: need, State: Open, At: t.now, Scenario: d.Scenario})
 	t.record(Person{}, "asked question "+strconv.Itoa(len(t.c.Asked))+": "+string(need.Fact))
@@ -484,9 +494,63 @@ func (t *turn) ask(d policy.Decision) {
 func (t *turn) withdraw() {
 	for i := range t.c.Asked {
 		if q := &t.c.Asked[i]; q.State == Open || q.State == Waiting {
-			q.State, q.Why = Fallen, sayNotNeeded()
+			q.State, q.Why = Fallen, t.notNeeded()
 		}
 	}
+}
+
+// ruled decides again by a policy that is another one now, or knows other tenants
+// by name. What people answered stays, and what follows from it is worked out
+// anew: advice that no longer holds must not stand there as if it did.
+func (t *turn) ruled(e Ruled) {
+	if t.c.Status == Closed {
+		return // decided again when it is found again
+	}
+	was, _ := t.c.CurrentReply()
+	t.anew = true
+	if t.c.By.ID == "" {
+		t.takeFacts(e.Facts)
+	} else {
+		t.takeInferred(e.Facts) // the rest is what they wrote, or what was read in it
+	}
+	t.decide(Person{})
+	t.c.Ruled = t.policy.Mark() // also when it has to wait
+	if now, _ := t.c.CurrentReply(); t.c.By.ID == "" && was.Decision.Outcome == policy.OutOfScope && now.Decision.Outcome != policy.OutOfScope {
+		t.effect(Lookup{}) // it was nobody's to be told
+	}
+}
+
+// takeFacts puts what follows from the violation now in the place of what
+// followed from it before. What people and the directory said stays.
+func (t *turn) takeFacts(now policy.Facts) {
+	c := &t.c
+	for _, f := range slices.Clone(c.Facts) {
+		switch f.From {
+		case policy.FromAlert, policy.FromTitle, policy.FromHandoff, policy.FromInference:
+			c.Facts = c.Facts.Without(f.Name, f.From)
+		case policy.FromAnswer, policy.FromDirectory:
+		}
+	}
+	c.Facts = c.Facts.With(now...)
+}
+
+// takeInferred is takeFacts for what was inferred alone.
+func (t *turn) takeInferred(now policy.Facts) {
+	inferred := func(f policy.Fact) bool { return f.From == policy.FromInference }
+	t.c.Facts = slices.DeleteFunc(slices.Clone(t.c.Facts), inferred)
+	for _, f := range now {
+		if inferred(f) {
+			t.c.Facts = t.c.Facts.With(f)
+		}
+	}
+}
+
+// notNeeded says why a question is no longer asked.
+func (t *turn) notNeeded() policy.Text {
+	if t.anew {
+		return sayRuledNeedless()
+	}
+	return sayNotNeeded()
 }
 
 // supersede says on the reply that held so far that it no longer does.
@@ -497,6 +561,9 @@ func (t *turn) supersede(by Person) {
 	}
 	r := &t.c.Replies[n-1]
 	r.Decision, r.Superseded = policy.Decision{}, saySuperseded(by)
+	if t.anew {
+		r.Superseded = sayRuledOut()
+	}
 	t.record(by, "reply "+strconv.Itoa(n)+" no longer holds")
 }
 
@@ -517,7 +584,7 @@ func (t *turn) letFall(d policy.Decision) bool {
 		if applies(q, d, t.policy.Decide(without, t.now)) {
 			continue
 		}
-		q.State, q.Why = Fallen, sayNotNeeded()
+		q.State, q.Why = Fallen, t.notNeeded()
 		t.c.Facts = without
 		t.record(Person{}, "question "+strconv.Itoa(i+1)+" no longer applies: "+string(q.Need.Fact)+" "+q.Chosen.Value)
 		return true
@@ -555,17 +622,18 @@ func sameDecision(a, b policy.Decision) bool {
 }
 
 // readsTheSame reports whether two decisions would be told in the same words.
-// That the policy has meanwhile grown old is no reason to tell it again.
+// That the policy has meanwhile grown old, or is another one that says the same,
+// is no reason to tell it again.
 func readsTheSame(a, b policy.Decision) bool {
 	told := func(d policy.Decision) string {
 		if d.Remediation != nil {
 			r := *d.Remediation
-			r.Policy.Stale = ""
+			r.Policy = policy.Version{}
 			d.Remediation = &r
 		}
 		return digest(sections(d))
 	}
-	return a.Outcome == b.Outcome && a.Policy.Digest == b.Policy.Digest && told(a) == told(b)
+	return a.Outcome == b.Outcome && told(a) == told(b)
 }
 
 // rank is the order in which the policy asks.
@@ -695,11 +763,12 @@ func (t *turn) end() (Conversation, []Effect) {
 }
 
 // looksTheSame reports whether a card shows what it showed before the turn. The
-// parts of a reply change together and only when it is superseded, so they need
-// not be worked out.
+// parts of a reply change together, and only when it is superseded or holds by
+// another policy, so they need not be worked out.
 func (t *turn) looksTheSame(key string) bool {
 	if n, _, ok := replyKey(key); ok {
-		return (t.was.Replies[n-1].Superseded == nil) == (t.c.Replies[n-1].Superseded == nil)
+		was, is := t.was.Replies[n-1], t.c.Replies[n-1]
+		return (was.Superseded == nil) == (is.Superseded == nil) && was.Decision.Policy.Digest == is.Decision.Policy.Digest
 	}
 	before, _ := t.was.Card(key, t.now)
 	after, _ := t.c.Card(key, t.now)

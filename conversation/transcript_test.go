@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -41,6 +42,8 @@ var update = flag.Bool("update", false, "rewrite the transcripts; read the diffe
 //	> carol says it is bob's
 //	> bob takes it                         or "hands it to carol", or "joins"
 //	> the feed says resolved               or "active cloud=Fairfax"
+//	> the policy has file: old → new       it is another one now, with this change in one file
+//	> the tenant map calls id name         it knows one tenant more, or otherwise
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -77,6 +80,8 @@ type stage struct {
 	deaf map[string]bool // channels that cannot be posted in
 
 	directory bool // there is one to ask
+	files     fstest.MapFS
+	tenants   map[string]policy.TenantEntry
 }
 
 func newStage(t *testing.T, out *strings.Builder) *stage {
@@ -87,6 +92,7 @@ func newStage(t *testing.T, out *strings.Builder) *stage {
 	return &stage{
 		t: t, p: policy.Default().WithTenants(tenants), out: out, deaf: map[string]bool{},
 		now: time.Date(2026, 5, 4, 9, 0, 0, 0, time.UTC), c: conversation.Conversation{ID: "RH-1"},
+		files: fstest.MapFS{}, tenants: tenants,
 	}
 }
 
@@ -130,6 +136,8 @@ var (
 	hands    = regexp.MustCompile(`^(\w+) hands it to (\w+)$`)
 	joins    = regexp.MustCompile(`^(\w+) joins$`)
 	feeds    = regexp.MustCompile(`^the feed says (\w+)(?: (.*))?$`)
+	rules    = regexp.MustCompile(`^the policy has (\S+): (.*) → (.*)$`)
+	maps     = regexp.MustCompile(`^the tenant map calls (\S+) (\w+)$`)
 	prints   = regexp.MustCompile(`^show (\S+)$`)
 )
 
@@ -208,6 +216,18 @@ func (s *stage) do(line string) {
 		}
 		v.Status = m[1]
 		s.happen(conversation.Seen{Violation: v, Facts: s.p.Infer(v)})
+	case rules.MatchString(line):
+		m := rules.FindStringSubmatch(line)
+		was := string(s.p.Files()[m[1]])
+		if !strings.Contains(was, m[2]) {
+			s.t.Fatalf("%s has no %q", m[1], m[2])
+		}
+		s.files[m[1]] = &fstest.MapFile{Data: []byte(strings.ReplaceAll(was, m[2], m[3]))}
+		s.rule()
+	case maps.MatchString(line):
+		m := maps.FindStringSubmatch(line)
+		s.tenants[m[1]] = policy.TenantEntry{Name: m[2], Cloud: policy.Public}
+		s.rule()
 	case deletes.MatchString(line):
 		s.happen(conversation.Gone{Card: deletes.FindStringSubmatch(line)[1]})
 	case closed.MatchString(line):
@@ -224,6 +244,19 @@ func (s *stage) do(line string) {
 	default:
 		s.t.Fatalf("the transcript says %q, which is no kind of line", line)
 	}
+}
+
+// rule starts the bot again with the policy as it is now.
+func (s *stage) rule() {
+	p, err := policy.Load(s.files)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.p = p.WithTenants(s.tenants)
+	if s.c.Ruled == s.p.Mark() {
+		s.t.Fatal("this changes nothing about the policy")
+	}
+	s.happen(conversation.Ruled{Facts: s.p.Infer(s.c.Violation)})
 }
 
 // happen plays an event and carries its effects out, as the bot would.

@@ -94,6 +94,14 @@ func saySuperseded(by Person) policy.Text {
 	return text(plain("This no longer holds: "), who(by), plain(" changed an answer. What holds now is further down."))
 }
 
+func sayRuledOut() policy.Text {
+	return policy.Say("This no longer holds: the policy, or the list of tenants that goes with it, was changed. What holds now is further down.")
+}
+
+func sayRuledNeedless() policy.Text {
+	return policy.Say("The policy, or the list of tenants that goes with it, was changed: this need not be asked any more, or not in these words.")
+}
+
 func sayMoved(why string) policy.Text {
 	return policy.Say("I could not post in the channel where you asked (" + why + "), so this is between you and me. To have it there, invite me to the channel and ask again.")
 }

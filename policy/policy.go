@@ -74,6 +74,7 @@ type Policy struct {
 
 	tenants map[string]TenantEntry // by lower-case tenant id; WithTenants sets it
 	byName  map[string]TenantEntry // the same by name; of two with one name, that of the smaller id
+	mark    string                 // of the files and the tenants together
 }
 
 // Default returns the policy that is built in. All callers share one value.
@@ -133,14 +134,27 @@ func (p *Policy) WithTenants(byID map[string]TenantEntry) *Policy {
 	out := *p
 	out.tenants = make(map[string]TenantEntry, len(byID))
 	out.byName = make(map[string]TenantEntry, len(byID))
+	all := sha256.New()
+	fmt.Fprintln(all, p.digest)
 	for _, id := range slices.Sorted(maps.Keys(byID)) {
 		entry := byID[id]
 		out.tenants[strings.ToLower(id)] = entry
+		fmt.Fprintf(all, "%q %q\n", strings.ToLower(id), fmt.Sprint(entry))
 		if _, taken := out.byName[entry.Name]; !taken {
 			out.byName[entry.Name] = entry
 		}
 	}
+	out.mark = hex.EncodeToString(all.Sum(nil)[:8])
 	return &out
+}
+
+// Mark tells apart what decisions go by: the policy's files, and the tenants
+// that are known by name. It is meant for comparing and says nothing to people.
+func (p *Policy) Mark() string {
+	if p.mark == "" {
+		return strings.TrimPrefix(p.digest, "sha256:")[:16]
+	}
+	return p.mark
 }
 
 // builtInFiles returns the embedded files by their path inside data/.

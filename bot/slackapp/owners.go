@@ -308,7 +308,7 @@ func onList(c conversation.Conversation, e conversation.Event) *page {
 		return say("Thank you. I tell ", mention(e.Owner.ID), " of ", id, ", and remember it for this app.")
 	case conversation.Took, conversation.Opened, conversation.Chosen, conversation.Said, conversation.Revised, conversation.Found, conversation.Told, conversation.Unreached,
 		conversation.Corrected, conversation.Passed,
-		conversation.Linked, conversation.Seen, conversation.Posted, conversation.Gone, conversation.Unreachable:
+		conversation.Linked, conversation.Seen, conversation.Ruled, conversation.Posted, conversation.Gone, conversation.Unreachable:
 	}
 	return say("Done: ", id, ".") // lists have no controls for these
 }

@@ -100,6 +100,21 @@ func assemble(p parts) (_ *assembly, err error) {
 	return a, err
 }
 
+// rule brings what is open up to date with the policy and the tenant map that
+// this start has. That it failed is no reason to stop: each reply says by which
+// policy it was made.
+func (a *assembly) rule(ctx context.Context) error {
+	n, err := a.bot.Rule(ctx)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		a.log.Error("what another policy decided may still stand; it is tried again at the next start", "err", err)
+	case n > 0:
+		a.log.Info("decided anew, by another policy or tenant map than before", "conversations", n)
+	}
+	return nil
+}
+
 func (a *assembly) close() error {
 	if a.directory != nil {
 		a.directory.Close()
