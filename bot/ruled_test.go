@@ -50,11 +50,15 @@ func TestABotThatStartsWithAnotherPolicyDecidesAnewWhatIsOpen(t *testing.T) {
 		t.Errorf("%s is %s (%v), want it closed as it was", over, c.Status, err)
 	}
 	ruled(start(mapped), 0)
-	ruled(before, 1) // the map is taken back
+	later := report(t, ctx, start(mapped), "KAI-3", inTenant)
+	ruled(before, 2) // the map is taken back
+	if got := asks(later); got != policy.AppTenant {
+		t.Errorf("asks for %q when the tenant is off the map again, want %q", got, policy.AppTenant)
+	}
 	if got := asks(open); got != policy.AppTenant {
 		t.Errorf("asks for %q when the map is taken back, want %q", got, policy.AppTenant)
 	}
-	ruled(start(mapped), 1)
+	ruled(start(mapped), 2)
 }
 
 func TestAdviceSaysByWhichPolicyItHoldsNow(t *testing.T) {

@@ -98,7 +98,8 @@ type Owner struct {
 	Person
 	Via   string     `json:"via"` // which hop found them: "owner of the application"
 	State OwnerState `json:"state"`
-	Why   string     `json:"why,omitempty"` // why they were not reached
+	Why   string     `json:"why,omitempty"`   // why they were not reached
+	Heard bool       `json:"heard,omitempty"` // was told of it, whatever they said since
 }
 
 // OwnerState is how things stand with an owner.

@@ -94,7 +94,7 @@ func (t *turn) told(e Told) {
 	}
 	if !t.setOwner(e.To, func(o *Owner) {
 		if o.State == ToBeTold || o.State == NotReach || o.State == ToldInOne {
-			o.State, o.Why = state, ""
+			o.State, o.Why, o.Heard = state, "", true
 		}
 	}) {
 		return
@@ -215,6 +215,14 @@ func (t *turn) corrected(e Corrected) {
 		via := "named by a colleague"
 		if e.Owner == e.By {
 			via = "their own word"
+			t.setOwner(e.By, func(o *Owner) {
+				if o.State == NotTheirs && o.Heard {
+					o.State = ToldInOne // they have it on a list, if in no thread
+				}
+				if t.c.threadOf(e.By) >= 0 {
+					o.State = ToldAlone
+				}
+			})
 		}
 		t.setOwner(e.Owner, func(o *Owner) {
 			if o.State == NotTheirs {

@@ -143,6 +143,7 @@ func (c Conversation) shownFacts() []policy.Fact {
 		policy.PartyFact, policy.AppTenant, policy.SGOwner, policy.AppCloud, policy.CertCloud, policy.CertTenant, policy.VaultURI, policy.Option, policy.Plane,
 	} {
 		if f, ok := known.Get(name); ok {
+			f.Value = spoken(f)
 			out = append(out, f)
 		}
 	}

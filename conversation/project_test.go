@@ -73,3 +73,28 @@ func TestTheRootDatesTheDirectoryWhenItIsOld(t *testing.T) {
 		}
 	}
 }
+
+func TestTheRootCallsAWayOutAsItsButtonDoes(t *testing.T) {
+	p := policy.Default()
+	for title, said := range map[string][][2]string{
+		"AAD Entra Apps in Prod Tenants using certificates in Non-Prod Tenant": {{"A", "Option A"}, {"B", "Option B"}},
+		"AAD Entra Apps cloud mismatches with Cert Cloud":                      {{"2", "Option 2"}},
+		"1pApp certs Tenant mismatches the Tenant of the Security Group":       {{"move-cert", "Move the certificate"}, {"update-sg", "Update the security group"}},
+	} {
+		for _, s := range said {
+			facts := policy.Facts{
+				{Name: policy.Violated, Value: title, From: policy.FromAnswer}, {Name: policy.Option, Value: s[0], From: policy.FromAnswer},
+				{Name: policy.Plane, Value: "data-flow", From: policy.FromAnswer},
+			}
+			c, _ := conversation.Step(p, conversation.Conversation{ID: "RH-1"}, conversation.Opened{By: conversation.Person{ID: "U1"}, Facts: facts, In: conversation.Place{Channel: "C1"}}, time.Now())
+			card, _ := c.Card(conversation.RootKey, time.Now())
+			shown := policy.Facts(card.(conversation.Root).Facts)
+			if got := shown.Value(policy.Option); got != s[1] {
+				t.Errorf("%s is shown as %q, want %q", s[0], got, s[1])
+			}
+			if got := shown.Value(policy.Plane); got != "Data flow" {
+				t.Errorf("the plane is shown as %q, want what its button says", got)
+			}
+		}
+	}
+}

@@ -403,7 +403,7 @@ func (t *turn) changeable() []policy.Choice {
 		if _, ok := t.needFor(name); !ok {
 			continue
 		}
-		out = append(out, policy.Choice{Value: string(name), Label: cut(factTitle(name)+": "+f.Value, 75), Hint: cut(howKnown(f), 75)})
+		out = append(out, policy.Choice{Value: string(name), Label: cut(factTitle(name)+": "+spoken(f), 75), Hint: cut(howKnown(f), 75)})
 	}
 	return out
 }

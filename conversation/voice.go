@@ -62,7 +62,7 @@ func sayNoChoice(q Asked) policy.Text {
 }
 
 func sayHeld(f policy.Fact) policy.Text {
-	return text(plain(factTitle(f.Name)+" is "), value(f.Value), plain(" already ("+howKnown(f)+"). Nothing changed. To give another answer, press Change."))
+	return text(plain(factTitle(f.Name)+" is "), value(spoken(f)), plain(" already ("+howKnown(f)+"). Nothing changed. To give another answer, press Change."))
 }
 
 func sayNotUnderstood(c Conversation, open int) policy.Text {
@@ -186,6 +186,23 @@ func factTitle(name policy.FactName) string {
 		return "Cloud word"
 	}
 	return string(name)
+}
+
+// spoken is a fact's value as people know it: by its button.
+func spoken(f policy.Fact) string {
+	switch {
+	case f.Name == policy.Option && len(f.Value) == 1:
+		return "Option " + f.Value
+	case f.Name == policy.Option && f.Value == "move-cert":
+		return "Move the certificate"
+	case f.Name == policy.Option && f.Value == "update-sg":
+		return "Update the security group"
+	case f.Name == policy.Plane && f.Value == "data-flow":
+		return "Data flow"
+	case f.Name == policy.Plane && f.Value == "control-plane":
+		return "Control plane"
+	}
+	return f.Value
 }
 
 // howKnown says where a fact came from.
