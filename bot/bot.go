@@ -194,7 +194,9 @@ func (b *Bot) TakeIn(ctx context.Context, with store.Batch, alerts ...Alert) ([]
 		if o.Related, err = b.related(ctx, appID); err != nil {
 			return nil, err
 		}
-		o.Lookup = b.People != nil && (appID != "" || o.Violation.Owner != policy.Owner{} || o.Violation.Service != policy.Service{})
+		// An alert that names nobody to ask about is looked into as well: that nobody
+		// answers for it has to be said.
+		o.Lookup = b.People != nil && (o.By.ID == "" || appID != "" || o.Violation.Owner != policy.Owner{} || o.Violation.Service != policy.Service{})
 		in := store.Input{Event: a.Key, Finding: a.Finding, At: now, Step: b.step(o, now)}
 		in.Known = o.Violation.Over()
 		in.Urgent = o.By.ID != "" || b.pressing(o.Violation.Due, now)

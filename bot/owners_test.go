@@ -401,3 +401,35 @@ func TestFindingsOfOneAppNameEachOther(t *testing.T) {
 		}
 	})
 }
+
+func TestAnAlertThatNamesNobodyIsSaidToHaveNobody(t *testing.T) {
+	people := anOffice()
+	atOffice(t, &shelf{}, people, nil, func(ctx context.Context, b *Bot, _ *room) {
+		id := report(t, ctx, b, "KAI-1", func(v *policy.Violation) {
+			v.App, v.Title = policy.App{}, "Microsoft.KeyVault.CertificateNearExpiry"
+		})
+		synctest.Wait()
+		want := "the directory: not asked: the app's id is not known\nthe alert's owner: none is named\nthe alert's assignee: none is named\n" +
+			"the service map: does not have the service\nthe team's channel: told in the thread there"
+		if got := hops(t, b, id); got != want {
+			t.Errorf("looked for in\n%s\nwant\n%s", got, want)
+		}
+		pass(time.Minute)
+		if len(people.reports) != 1 || !strings.Contains(people.reports[0], "no owner can be told") {
+			t.Errorf("the security channel heard %q, want that no owner can be told", people.reports)
+		}
+	})
+}
+
+func TestAnAlertThatIsAssignedTellsWhoItIsAssignedTo(t *testing.T) {
+	people := anOffice()
+	atOffice(t, nil, people, nil, func(ctx context.Context, b *Bot, _ *room) {
+		id := report(t, ctx, b, "KAI-1", func(v *policy.Violation) {
+			v.App, v.Assignee.Email = policy.App{}, "carol@contoso.com"
+		})
+		synctest.Wait()
+		if got := hops(t, b, id); !strings.HasSuffix(got, "the alert's assignee: 1, to be told") {
+			t.Errorf("looked for in\n%s\nwant Carol, to whom it is assigned", got)
+		}
+	})
+}
