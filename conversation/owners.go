@@ -359,7 +359,11 @@ func (t *turn) seen(e Seen) {
 				t.effect(Gather{To: o.Person}) // it was closed before they were told
 			}
 		}
-		t.note(policy.Say("This was closed and is found again, so it is open again. What was answered still holds."))
+		again := "This was closed and is found again, so it is open again."
+		if slices.ContainsFunc(c.Asked, func(q Asked) bool { return q.State == Answered }) {
+			again += " What was answered still holds."
+		}
+		t.note(policy.Say(again))
 		t.resume()
 	default:
 		t.decide(Person{})

@@ -46,10 +46,14 @@ func Scrub(text string) (clean string, found []string) {
 // nothing behind that could be read as a word.
 func Strip(words string) (clean string, found []string) {
 	if clean, found = Scrub(words); len(found) > 0 {
-		clean = strings.TrimSpace(strings.ReplaceAll(clean, Removed, " "))
+		clean = strings.TrimSpace(strings.ReplaceAll(namesRemoved.ReplaceAllString(clean, " "), Removed, " "))
 	}
 	return clean, found
 }
+
+// namesRemoved is a name with what was taken out after it: without it, “password=”
+// says nothing.
+var namesRemoved = regexp.MustCompile(`(?i)(?:\b(?:client|account|access|shared|storage|api|subscription|primary|secondary|refresh|auth|app)[ _-]*)*\b[a-z]+["']?\s*[:=]\s*["']?` + regexp.QuoteMeta(Removed) + `["']?`)
 
 // A shape is one form that secrets have. hint is what makes it worth looking for;
 // what the form matches is replaced by what take makes of it.

@@ -179,3 +179,16 @@ func BenchmarkScrubOfAnAlertsTexts(b *testing.B) {
 		}
 	}
 }
+
+func TestOfWordsWithASecretNothingIsLeftToReadAsAWord(t *testing.T) {
+	for text, want := range map[string]string{
+		"3P password=Hunter2!! AME":                               "3P   AME",
+		"client secret: hunter2-Hunter2 in PME":                   "in PME",
+		"the key is abc8Q~abcdefghijklmnopqrstuvwxyz0123456 here": "the key is   here",
+		"https://x.vault.azure.net/ 3P":                           "https://x.vault.azure.net/ 3P",
+	} {
+		if got, _ := Strip(text); got != want {
+			t.Errorf("of %q %q is left, want %q", text, got, want)
+		}
+	}
+}

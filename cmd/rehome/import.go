@@ -288,6 +288,7 @@ func (p *program) importAll(ctx context.Context, in importInput, files []string)
 		return p.discard(ctx, into, in)
 	}
 	r := newReport(p, in.dry, in.format.value == "json")
+	r.again = in.again
 	work := func() error {
 		if in.again {
 			return r.file("quarantine", 0, func(hear func(heard) error) error { return into.reread(ctx, hear) })

@@ -17,6 +17,7 @@ import (
 type report struct {
 	p      *program
 	dry    bool
+	again  bool // what is in quarantine is read again
 	asJSON bool
 
 	files []fileReport
@@ -254,9 +255,17 @@ func (r *report) summary(f *fileReport) {
 	}
 	fmt.Fprintf(r.p.out, "%s: %s%s: %s\n", f.File, count(f.Records, "record"), kind, strings.Join(parts, ", "))
 	if len(f.LeftOut) > 0 {
-		fmt.Fprintf(r.p.out, "%s: nothing was taken from the columns %s; --map says what a column is\n", f.File, oneLine(strings.Join(f.LeftOut, ", ")))
+		columns := "column"
+		if len(f.LeftOut) > 1 {
+			columns = "columns"
+		}
+		fmt.Fprintf(r.p.out, "%s: nothing was taken from the %s %s; --map says what a column is\n", f.File, columns, oneLine(strings.Join(f.LeftOut, ", ")))
 	}
-	if f.Quarantined > 0 && !r.dry {
+	switch {
+	case f.Quarantined == 0 || r.dry:
+	case r.again:
+		fmt.Fprintln(r.p.out, "What will never be understood is let go of by its number, for good: rehome import --quarantined --discard 3,7")
+	default:
 		fmt.Fprintln(r.p.out, "See what is in quarantine: rehome list --quarantined. Read it again after an update: rehome import --quarantined")
 	}
 }
