@@ -99,7 +99,7 @@ func (s *search) laterLook(d store.Delivery, now time.Time) store.Outcome {
 	if s.last {
 		s.found.Lack = conversation.LackNothing
 	}
-	if s.last || lacks == conversation.LackNothing || lacks == conversation.LackPermission && lacked == conversation.LackAnswer || s.foundSomebody() {
+	if s.last || lacked == conversation.LackOwner || lacks == conversation.LackNothing || lacks == conversation.LackPermission && lacked == conversation.LackAnswer || s.foundSomebody() {
 		return store.Outcome{Step: s.bot.step(s.found, now)}
 	}
 	after, _ := lateRules(lacked)
@@ -292,6 +292,9 @@ func (s *search) alert(ctx context.Context, _ AppEntry) error {
 		switch {
 		case o.Owner == (policy.Owner{}):
 			s.hop(o.where, "none is named")
+			continue
+		case who == (Identity{}) && o.Mark != "":
+			s.hop(o.where, "their address was let go of when somebody else was found")
 			continue
 		case who == (Identity{}):
 			s.hop(o.where, "only an alias is given, and no mail domain is configured for it")

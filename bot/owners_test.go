@@ -433,3 +433,52 @@ func TestAnAlertThatIsAssignedTellsWhoItIsAssignedTo(t *testing.T) {
 		}
 	})
 }
+
+func TestWhenAnOwnerSaysNotMineTheNextPlaceIsLookedIn(t *testing.T) {
+	shelf := &shelf{entry: AppEntry{ReadAt: time.Unix(1, 0), Owners: []OwnerEntry{user("carol@contoso.com")}, PrincipalOwners: []OwnerEntry{user("bob@contoso.com")}}}
+	carol := conversation.Person{ID: "UCAROL"}
+	told := func(ctx context.Context, b *Bot, id string) (who []string) {
+		t.Helper()
+		c, err := b.Store.Get(ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range c.Owners {
+			who = append(who, o.ID+" "+string(o.State))
+		}
+		return who
+	}
+	say := func(ctx context.Context, b *Bot, key, id string, e conversation.Event) {
+		t.Helper()
+		if _, err := b.Handle(ctx, key, id, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	atOffice(t, shelf, anOffice(), nil, func(ctx context.Context, b *Bot, _ *room) {
+		id := report(t, ctx, b, "KAI-1")
+		pass(time.Minute)
+		say(ctx, b, "press-1", id, conversation.NotMine{By: carol})
+		pass(5 * time.Minute)
+		if got, want := told(ctx, b, id), []string{"UCAROL not theirs", "UBOB told"}; !slices.Equal(got, want) {
+			t.Errorf("owners are %q, want %q", got, want)
+		}
+		want := "owners of the application: 1, said before that it is not theirs\nowners of the service principal: 1, to be told"
+		if got := hops(t, b, id); got != want {
+			t.Errorf("looked for in\n%s\nwant\n%s", got, want)
+		}
+	})
+	atOffice(t, shelf, anOffice(), nil, func(ctx context.Context, b *Bot, _ *room) {
+		id := report(t, ctx, b, "KAI-1")
+		pass(time.Minute)
+		say(ctx, b, "press-1", id, conversation.NotMine{By: carol})
+		pass(10 * time.Second)
+		say(ctx, b, "press-2", id, conversation.Named{By: carol, Owner: carol}) // hers after all
+		pass(5 * time.Minute)
+		if got, want := told(ctx, b, id), []string{"UCAROL told"}; !slices.Equal(got, want) {
+			t.Errorf("owners are %q, want nobody else told of what is hers", got)
+		}
+		if got, want := hops(t, b, id), "owners of the application: 1, to be told"; got != want {
+			t.Errorf("looked for in\n%s\nwant nobody looked for after she took it back:\n%s", got, want)
+		}
+	})
+}

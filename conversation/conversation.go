@@ -120,6 +120,7 @@ const (
 	LackNothing    Lack = ""
 	LackPermission Lack = "permission" // somebody has to grant one
 	LackAnswer     Lack = "answer"     // the directory, or Slack, did not say
+	LackOwner      Lack = "owner"      // whoever was found says that it is not theirs
 )
 
 // A Hop is one place where owners were looked for, and what came of it.

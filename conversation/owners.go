@@ -147,8 +147,30 @@ func (t *turn) notMine(e NotMine) {
 	if t.c.Taken == e.By {
 		t.c.Taken = Person{}
 	}
-	if !slices.ContainsFunc(t.c.Owners, func(o Owner) bool { return o.State != NotTheirs && o.State != NotReach }) {
-		t.report(text(plain(t.c.ID+": "), who(e.By), plain(" says the app is not theirs, and nobody else is known. Whoever knows the app can press “I take it” in its thread.")))
+	if t.nobodyLeft() {
+		t.report(text(plain(t.c.ID+": "), who(e.By), plain(" says the app is not theirs, and nobody else is known so far. Whoever knows the app can press “I take it” in its thread.")))
+		t.lookOn()
+	}
+}
+
+func (t *turn) nobodyLeft() bool {
+	return !slices.ContainsFunc(t.c.Owners, func(o Owner) bool { return o.State != NotTheirs && o.State != NotReach })
+}
+
+// lookOn looks in the places that come after those where nobody was found who
+// says that it is theirs. It is a late look, so that whoever was asked whose it
+// is has a moment to say it.
+func (t *turn) lookOn() {
+	if t.c.Taken.ID == "" && t.c.Lacks == LackNothing && !t.c.Looking && len(t.c.Hops) > 0 {
+		t.c.Lacks = LackOwner
+		t.effect(Lookup{Late: true})
+	}
+}
+
+// lookNoMore is for when somebody is known whose it is.
+func (t *turn) lookNoMore() {
+	if t.c.Lacks == LackOwner {
+		t.c.Lacks = LackNothing
 	}
 }
 
@@ -160,6 +182,7 @@ func (t *turn) named(e Named) {
 		return
 	}
 	t.c.Named = e.Owner
+	t.lookNoMore()
 	t.spread(Spread{By: e.By, Owner: e.Owner, In: e.In})
 	if e.Owner == e.By {
 		if t.setOwner(e.By, func(o *Owner) { o.State, o.Why = ToldAlone, "" }) {
@@ -209,9 +232,13 @@ func (t *turn) corrected(e Corrected) {
 			t.c.Named = Person{}
 		}
 		t.record(e.By, "it was"+said+"not theirs")
+		if t.c.Status != Closed && t.nobodyLeft() {
+			t.lookOn()
+		}
 	case t.c.Status == Closed, t.c.Named == e.Owner && t.c.owner(e.Owner).State != NotTheirs:
 	default:
 		t.c.Named = e.Owner
+		t.lookNoMore()
 		via := "named by a colleague"
 		if e.Owner == e.By {
 			via = "their own word"
@@ -271,6 +298,7 @@ func (t *turn) took(e Took) {
 	}
 	before := t.c.Taken
 	t.c.Taken = e.To
+	t.lookNoMore()
 	if e.To == e.By {
 		t.record(e.By, "takes it")
 		return

@@ -279,7 +279,7 @@ func (s *stage) carryOut(e conversation.Effect) conversation.Event {
 	case conversation.Record:
 	case conversation.Lookup:
 		if e.Late {
-			s.out.WriteString("  (asks again later what was not answered)\n")
+			s.out.WriteString("  (looks again later)\n")
 			break
 		}
 		s.out.WriteString("  (asks the directory)\n")
