@@ -64,7 +64,7 @@ func TestADirectoryThatAnswersAfterHoursIsHeard(t *testing.T) {
 		if roots(chat, id, "CAROL") != 1 || roots(chat, id, "BOB") != 1 {
 			t.Errorf("after it answered, carol was told %d times and bob %d times", roots(chat, id, "CAROL"), roots(chat, id, "BOB"))
 		}
-		if got, want := hops(t, b, id), "owners of the application: 2: 2 to be told"; got != want {
+		if got, want := hops(t, b, id), "owners of the application: 2: 2 can be told"; got != want {
 			t.Errorf("the root says\n%s\nwant\n%s", got, want)
 		}
 		asked := dir.asked()

@@ -341,7 +341,7 @@ func (s *search) tryAll(ctx context.Context, where, via string, list []OwnerEntr
 	return nil
 }
 
-// try looks for one owner and returns what keeps them from being told, or "to
+// try looks for one owner and returns what keeps them from being told, or "can
 // be told".
 func (s *search) try(ctx context.Context, via string, o OwnerEntry, who Identity) (string, error) {
 	switch {
@@ -374,7 +374,7 @@ func (s *search) try(ctx context.Context, via string, o OwnerEntry, who Identity
 		return "said before that it is not theirs", nil
 	}
 	s.found.Owners = append(s.found.Owners, conversation.Owner{Person: p.Person, Via: via})
-	return "to be told", nil
+	return "can be told", nil
 }
 
 // A tally counts owners by what came of them, in the order that first came up.

@@ -153,7 +153,7 @@ func TestBothOwnersHearOfAnAlertWithinAMinute(t *testing.T) {
 				t.Errorf("%q came %d times in\n%s", line, strings.Count(heard, line), heard)
 			}
 		}
-		want := "owners of the application: 4: 2 to be told, 1 is a service principal, 1 left"
+		want := "owners of the application: 4: 2 can be told, 1 is a service principal, 1 left"
 		if got := hops(t, b, id); got != want {
 			t.Errorf("looked for in\n%s\nwant\n%s", got, want)
 		}
@@ -173,27 +173,27 @@ func TestOwnersAreLookedForPlaceByPlace(t *testing.T) {
 	}{{
 		name: "the application's owners count first",
 		dir:  &shelf{entry: AppEntry{ReadAt: time.Unix(1, 0), Owners: []OwnerEntry{user("carol@contoso.com")}, PrincipalOwners: []OwnerEntry{user("bob@contoso.com")}}},
-		told: "UCAROL", hops: "owners of the application: 1, to be told",
+		told: "UCAROL", hops: "owners of the application: 1, can be told",
 	}, {
 		name: "then the service principal's",
 		dir:  &shelf{entry: AppEntry{ReadAt: time.Unix(1, 0), PrincipalOwners: []OwnerEntry{user("bob@contoso.com")}}},
-		told: "UBOB", hops: "owners of the application: none\nowners of the service principal: 1, to be told",
+		told: "UBOB", hops: "owners of the application: none\nowners of the service principal: 1, can be told",
 	}, {
 		name: "then the members of an owning group",
 		dir:  &shelf{entry: AppEntry{ReadAt: time.Unix(1, 0), Owners: []OwnerEntry{group}}},
-		told: "UBOB", hops: "owners of the application: 1, is a group\nowners of the service principal: none\nmembers of an owning group: 1, to be told",
+		told: "UBOB", hops: "owners of the application: 1, is a group\nowners of the service principal: none\nmembers of an owning group: 1, can be told",
 	}, {
 		name:  "then whom the alert names",
 		dir:   &shelf{entry: AppEntry{ReadAt: time.Unix(1, 0), Owners: []OwnerEntry{{Kind: UserOwner, Hidden: "User.Read.All"}, {Kind: UserOwner, Guest: true, Mail: "g@x.example"}}}},
 		alert: func(v *policy.Violation) { v.Owner.Alias = "nobody"; v.Assignee.Email = "carol@contoso.com" },
 		own:   Ownership{MailDomain: "contoso.com"}, told: "UCAROL",
-		hops: "owners of the application: 2: 1 mail hidden: needs User.Read.All, 1 is a guest\nowners of the service principal: none\nthe alert's owner: 1, not in this workspace\nthe alert's assignee: 1, to be told",
+		hops: "owners of the application: 2: 1 mail hidden: needs User.Read.All, 1 is a guest\nowners of the service principal: none\nthe alert's owner: 1, not in this workspace\nthe alert's assignee: 1, can be told",
 	}, {
 		name:  "then who answers for the service",
 		dir:   &shelf{err: &LookupError{Kind: Denied, Directory: "PME", Permission: "Application.Read.All"}},
 		alert: func(v *policy.Violation) { v.Service.Name = "Contoso Ledger" },
 		own:   Ownership{Services: map[string]string{"contoso ledger": "bob@contoso.com"}}, told: "UBOB",
-		hops: "the directory PME: a permission is missing: needs Application.Read.All\nthe alert's owner: none is named\nthe alert's assignee: none is named\nthe service map: 1, to be told",
+		hops: "the directory PME: a permission is missing: needs Application.Read.All\nthe alert's owner: none is named\nthe alert's assignee: none is named\nthe service map: 1, can be told",
 	}, {
 		name: "and then the team's channel has it",
 		dir:  &shelf{err: &LookupError{Kind: NoSuchApp}},
@@ -202,12 +202,12 @@ func TestOwnersAreLookedForPlaceByPlace(t *testing.T) {
 		name: "what people said before counts before all",
 		dir:  &shelf{entry: AppEntry{ReadAt: time.Unix(1, 0), Owners: []OwnerEntry{user("carol@contoso.com")}}},
 		kept: map[string]string{"app/" + ledger + "/owner": "UBOB"},
-		told: "UBOB", hops: "what people said before: 1, to be told",
+		told: "UBOB", hops: "what people said before: 1, can be told",
 	}, {
 		name: "and so does that it is not theirs",
 		dir:  &shelf{entry: AppEntry{ReadAt: time.Unix(1, 0), Owners: []OwnerEntry{user("carol@contoso.com"), user("bob@contoso.com")}}},
 		kept: map[string]string{"app/" + ledger + "/not/UCAROL": "yes"},
-		told: "UBOB", hops: "owners of the application: 2: 1 said before that it is not theirs, 1 to be told",
+		told: "UBOB", hops: "owners of the application: 2: 1 said before that it is not theirs, 1 can be told",
 	}, {
 		name: "guests of the workspace are never told",
 		dir:  &shelf{entry: AppEntry{ReadAt: time.Unix(1, 0), Owners: []OwnerEntry{user("guest@fabrikam.com")}}},
@@ -428,7 +428,7 @@ func TestAnAlertThatIsAssignedTellsWhoItIsAssignedTo(t *testing.T) {
 			v.App, v.Assignee.Email = policy.App{}, "carol@contoso.com"
 		})
 		synctest.Wait()
-		if got := hops(t, b, id); !strings.HasSuffix(got, "the alert's assignee: 1, to be told") {
+		if got := hops(t, b, id); !strings.HasSuffix(got, "the alert's assignee: 1, can be told") {
 			t.Errorf("looked for in\n%s\nwant Carol, to whom it is assigned", got)
 		}
 	})
@@ -462,7 +462,7 @@ func TestWhenAnOwnerSaysNotMineTheNextPlaceIsLookedIn(t *testing.T) {
 		if got, want := told(ctx, b, id), []string{"UCAROL not theirs", "UBOB told"}; !slices.Equal(got, want) {
 			t.Errorf("owners are %q, want %q", got, want)
 		}
-		want := "owners of the application: 1, said before that it is not theirs\nowners of the service principal: 1, to be told"
+		want := "owners of the application: 1, said before that it is not theirs\nowners of the service principal: 1, can be told"
 		if got := hops(t, b, id); got != want {
 			t.Errorf("looked for in\n%s\nwant\n%s", got, want)
 		}
@@ -477,7 +477,7 @@ func TestWhenAnOwnerSaysNotMineTheNextPlaceIsLookedIn(t *testing.T) {
 		if got, want := told(ctx, b, id), []string{"UCAROL told"}; !slices.Equal(got, want) {
 			t.Errorf("owners are %q, want nobody else told of what is hers", got)
 		}
-		if got, want := hops(t, b, id), "owners of the application: 1, to be told"; got != want {
+		if got, want := hops(t, b, id), "owners of the application: 1, can be told"; got != want {
 			t.Errorf("looked for in\n%s\nwant nobody looked for after she took it back:\n%s", got, want)
 		}
 	})

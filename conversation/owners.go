@@ -207,7 +207,11 @@ func (t *turn) named(e Named) {
 	if !t.addOwner(Owner{Person: e.Owner, Via: "named by a colleague"}, false) {
 		return
 	}
-	t.tell(e.By, e.In, text(plain("Thank you. I tell "), who(e.Owner), plain(", and remember it for this app.")))
+	kept := "."
+	if t.c.Facts.Value(policy.AppID) != "" {
+		kept = ", and remember it for this app."
+	}
+	t.tell(e.By, e.In, text(plain("Thank you. I tell "), who(e.Owner), plain(kept)))
 }
 
 // corrected takes what somebody said in another conversation about the same

@@ -59,7 +59,7 @@ func TestTheRootDatesTheDirectoryWhenItIsOld(t *testing.T) {
 	s := newStage(t, nil)
 	facts, _ := s.p.Read("APP-09", "typed")
 	s.c, _ = conversation.Step(s.p, s.c, conversation.Opened{Facts: facts, In: conversation.Place{Channel: "C1"}, Lookup: true}, s.now)
-	found := conversation.Found{ReadAt: s.now, Owners: []conversation.Owner{{Person: person("carol")}}, Hops: []conversation.Hop{{Where: "owners of the application", Result: "1, to be told"}}}
+	found := conversation.Found{ReadAt: s.now, Owners: []conversation.Owner{{Person: person("carol")}}, Hops: []conversation.Hop{{Where: "owners of the application", Result: "1, can be told"}}}
 	s.c, _ = conversation.Step(s.p, s.c, found, s.now)
 	s.c, _ = conversation.Step(s.p, s.c, conversation.Told{To: person("carol")}, s.now)
 	for _, at := range []struct {

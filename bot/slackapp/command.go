@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -77,6 +78,10 @@ func (d *Doors) answerTo(ctx context.Context, r request) (p *page, opened bool, 
 	}
 	facts, unknown := d.Bot.Policy.Read(r.text, r.how)
 	if !certain(facts) {
+		if said := numbered.FindAllString(r.text, 2); len(said) == 1 {
+			p, err = d.showPage(ctx, said[0]) // “what about RH-3?”
+			return p, false, err
+		}
 		return unclearPage(facts, unknown), false, nil
 	}
 	o, err := d.open(ctx, r, facts, unknown)
@@ -85,6 +90,9 @@ func (d *Doors) answerTo(ctx context.Context, r request) (p *page, opened bool, 
 	}
 	return o.page(), true, nil
 }
+
+// numbered is a conversation as people name it.
+var numbered = regexp.MustCompile(`(?i)\brh-[0-9]{1,18}\b`)
 
 // certain reports whether anything is known: a cloud word that may mean two
 // things is nothing to go by.

@@ -101,7 +101,7 @@ func owned(change func(*conversation.Root)) conversation.Root {
 		},
 		Hops: []conversation.Hop{
 			{Where: "owners of the application", Result: "3: 1 is a service principal, 1 left, 1 mail hidden: needs User.Read.All"},
-			{Where: "owners of the service principal", Result: "1, to be told"},
+			{Where: "owners of the service principal", Result: "1, can be told"},
 		},
 		ReadAt: may, Related: []string{"RH-3", "RH-4"},
 	}
@@ -161,6 +161,7 @@ func TestEveryAnswerLooksAsItShould(t *testing.T) {
 	long := root
 	long.Title, long.App = nasty, nasty
 	ambiguous, _ := policy.Default().Read("gallatin", "typed")
+	known := policy.Facts{{Name: policy.AppID, Value: "11111111-2222-4333-8444-555555555555", From: policy.FromAlert}}
 	for name, p := range map[string]*page{
 		"help":               helpPage(""),
 		"help-start":         helpPage("start"),
@@ -170,12 +171,13 @@ func TestEveryAnswerLooksAsItShould(t *testing.T) {
 		"closed":             closed(conversation.Conversation{ID: "RH-12", Over: "resolved in s360"}),
 		"list-joined":        onList(conversation.Conversation{ID: "RH-12"}, conversation.Joined{By: conversation.Person{ID: alice}}),
 		"list-joined-before": onList(conversation.Conversation{ID: "RH-12", Threads: []conversation.Thread{{For: conversation.Person{ID: alice}}}}, conversation.Joined{By: conversation.Person{ID: alice}}),
-		"list-not-mine":      onList(conversation.Conversation{ID: "RH-12", Owners: []conversation.Owner{{Person: conversation.Person{ID: alice}}}}, conversation.NotMine{By: conversation.Person{ID: alice}}),
-		"list-not-mine-2":    onList(conversation.Conversation{ID: "RH-12", Owners: []conversation.Owner{{Person: conversation.Person{ID: alice}, State: conversation.NotTheirs}}}, conversation.NotMine{By: conversation.Person{ID: alice}}),
+		"list-not-mine":      onList(conversation.Conversation{ID: "RH-12", Facts: known, Owners: []conversation.Owner{{Person: conversation.Person{ID: alice}}}}, conversation.NotMine{By: conversation.Person{ID: alice}}),
+		"list-not-mine-2":    onList(conversation.Conversation{ID: "RH-12", Facts: known, Owners: []conversation.Owner{{Person: conversation.Person{ID: alice}, State: conversation.NotTheirs}}}, conversation.NotMine{By: conversation.Person{ID: alice}}),
 		"list-not-mine-3":    onList(conversation.Conversation{ID: "RH-12", Named: conversation.Person{ID: bob}, Owners: []conversation.Owner{{Person: conversation.Person{ID: alice}, State: conversation.NotTheirs}}}, conversation.NotMine{By: conversation.Person{ID: alice}}),
 		"list-named-2":       onList(conversation.Conversation{ID: "RH-12", Named: conversation.Person{ID: bob}, Owners: []conversation.Owner{{Person: conversation.Person{ID: bob}}}}, conversation.Named{By: conversation.Person{ID: alice}, Owner: conversation.Person{ID: bob}}),
+		"list-named-no-app":  onList(conversation.Conversation{ID: "RH-12"}, conversation.Named{By: conversation.Person{ID: alice}, Owner: conversation.Person{ID: bob}}),
 		"list-no-owner":      onList(conversation.Conversation{ID: "RH-12"}, conversation.NotMine{By: conversation.Person{ID: alice}}),
-		"list-named":         onList(conversation.Conversation{ID: "RH-12"}, conversation.Named{By: conversation.Person{ID: alice}, Owner: conversation.Person{ID: bob}}),
+		"list-named":         onList(conversation.Conversation{ID: "RH-12", Facts: known}, conversation.Named{By: conversation.Person{ID: alice}, Owner: conversation.Person{ID: bob}}),
 		"list-mine":          onList(conversation.Conversation{ID: "RH-12"}, conversation.Named{By: conversation.Person{ID: alice}, Owner: conversation.Person{ID: alice}}),
 		"help-policy":        helpPage("policy"),
 		"help-unknown":       helpPage(nasty),

@@ -12,6 +12,7 @@ import (
 
 	"rehome/bot"
 	"rehome/conversation"
+	"rehome/policy"
 )
 
 // This file is about whose app it is: what the root says of its owners, and the
@@ -41,7 +42,7 @@ func rootControls(p *page, r conversation.Root, m marker) {
 	var elements []slack.BlockElement
 	switch {
 	case r.For.State == conversation.NotTheirs:
-		whoseIsIt(p, id)
+		whoseIsIt(p, id, r.AppID != "")
 		return
 	case r.For.ID != "" && r.For.Via != "":
 		elements = []slack.BlockElement{take, ownButton(actionNotMine, "Not my app"), hand}
@@ -63,9 +64,14 @@ func rootControls(p *page, r conversation.Root, m marker) {
 	p.controls(id, spoken, elements...)
 }
 
-// whoseIsIt asks somebody who said that an app is not theirs.
-func whoseIsIt(p *page, blockID string) {
-	p.say("You said that this app is not yours. ", bold("Whose is it?"), " I tell them, and remember it for this app.")
+// whoseIsIt asks somebody who said that an app is not theirs. What they answer
+// is remembered for an app that has an id.
+func whoseIsIt(p *page, blockID string, named bool) {
+	then := markup(" I tell them.")
+	if named {
+		then = " I tell them, and remember it for this app."
+	}
+	p.say("You said that this app is not yours. ", bold("Whose is it?"), then)
 	p.controls(blockID, nil, personSelect(actionName, "Whose is it?"), ownButton(actionMine, "It is mine after all"))
 }
 
@@ -296,7 +302,7 @@ func onList(c conversation.Conversation, e conversation.Event) *page {
 			}
 			p = say("Noted already: ", id, ".")
 		}
-		whoseIsIt(p, marker{conversation: c.ID, key: keyList}.control(verbOwn))
+		whoseIsIt(p, marker{conversation: c.ID, key: keyList}.control(verbOwn), c.Facts.Value(policy.AppID) != "")
 		return p
 	case conversation.Named:
 		if at := owner(e.Owner); at >= 0 && c.Named == e.Owner && c.Owners[at].State != conversation.NotTheirs {
@@ -304,6 +310,9 @@ func onList(c conversation.Conversation, e conversation.Event) *page {
 		}
 		if e.Owner == e.By {
 			return say("Thank you: ", id, " is yours.")
+		}
+		if c.Facts.Value(policy.AppID) == "" {
+			return say("Thank you. I tell ", mention(e.Owner.ID), " of ", id, ".")
 		}
 		return say("Thank you. I tell ", mention(e.Owner.ID), " of ", id, ", and remember it for this app.")
 	case conversation.Took, conversation.Opened, conversation.Chosen, conversation.Said, conversation.Revised, conversation.Found, conversation.Told, conversation.Unreached,

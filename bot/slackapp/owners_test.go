@@ -105,7 +105,7 @@ func TestAnOwnerIsToldAndTheirAnswerShowsInBothPlaces(t *testing.T) {
 		id := d.alert(1)
 		root := d.find(triage, "*"+id+" · ")
 		root = d.shows(root, "<@"+carol+"> (told)")
-		if !strings.Contains(root.Text, "owners of the application: 2: 1 to be told, 1 is a service principal") {
+		if !strings.Contains(root.Text, "owners of the application: 2: 1 can be told, 1 is a service principal") {
 			t.Errorf("it does not say where it looked:\n%s", root.Text)
 		}
 		if got := labels(root); got != "I take it Join [Hand over…]" {

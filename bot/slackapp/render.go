@@ -157,7 +157,7 @@ func openedBy(r conversation.Root) []markup {
 	switch {
 	case r.OpenedBy.ID != "":
 		return []markup{"by ", mention(r.OpenedBy.ID)}
-	case r.Source != "":
+	case r.Source != "" && r.Source != "other":
 		return []markup{"by an alert from ", code(r.Source)}
 	}
 	return []markup{"by an alert"}

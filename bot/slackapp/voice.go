@@ -95,12 +95,12 @@ func helpPage(topic string) *page {
 	return say(text...)
 }
 
-// unclearPage says why words opened nothing, and what would.
 // secretWords tell somebody that what they typed held a secret.
 func secretWords(found []string) []markup {
 	return []markup{"What you wrote holds what looks like ", bold(words(strings.Join(found, " and "))), ". I kept nothing of it. Wherever you took it from, and wherever you wrote it: treat it as exposed, and replace it."}
 }
 
+// unclearPage says why words opened nothing, and what would.
 func unclearPage(facts policy.Facts, unknown []string) *page {
 	p := unclear(facts, unknown, ", so nothing was opened.")
 	p.say(helpTopics[""]...)

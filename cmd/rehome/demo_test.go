@@ -77,7 +77,7 @@ func TestAnAlertReachesTheChannelAndTheOwnerOfTheApp(t *testing.T) {
 	}
 
 	_, journal, _ := once(map[string]string{"REHOME_STORE": store}, "show", "RH-7")
-	if !strings.Contains(journal, "looked for owners in owners of the application: 1, to be told") {
+	if !strings.Contains(journal, "looked for owners in owners of the application: 1, can be told") {
 		t.Errorf("it does not say where the owner was found:\n%s", journal)
 	}
 	if code := r.stop(); code != done {
@@ -114,11 +114,11 @@ func TestTheSamplesShowWhereOwnersAreFound(t *testing.T) {
 	env := map[string]string{"REHOME_STORE": store}
 	drained(t, env)
 	for id, want := range map[string][]string{
-		"RH-1": {"owners of the application: 2: 1 to be told, 1 left", "told U0RIVERA1"},
-		"RH-2": {"owners of the application: 1, is a service principal", "owners of the service principal: 1, mail hidden: needs User.Read.All", "the alert's owner: 1, to be told", "told U0LINDQV3"},
-		"RH-3": {"owners of the application: 2: 1 to be told, 1 not in this workspace", "told U0OKAFOR2"},
-		"RH-4": {"owners of the application: none", "the alert's owner: 1, to be told", "told U0RIVERA1"},
-		"RH-6": {"owners of the application: 1, is a group", "members of an owning group: 2: 1 to be told, 1 not in this workspace", "told U0OKAFOR2"},
+		"RH-1": {"owners of the application: 2: 1 can be told, 1 left", "told U0RIVERA1"},
+		"RH-2": {"owners of the application: 1, is a service principal", "owners of the service principal: 1, mail hidden: needs User.Read.All", "the alert's owner: 1, can be told", "told U0LINDQV3"},
+		"RH-3": {"owners of the application: 2: 1 can be told, 1 not in this workspace", "told U0OKAFOR2"},
+		"RH-4": {"owners of the application: none", "the alert's owner: 1, can be told", "told U0RIVERA1"},
+		"RH-6": {"owners of the application: 1, is a group", "members of an owning group: 2: 1 can be told, 1 not in this workspace", "told U0OKAFOR2"},
 	} {
 		_, journal, _ := once(env, "show", id)
 		for _, words := range want {
