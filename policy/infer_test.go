@@ -251,3 +251,10 @@ func FuzzInfer(f *testing.F) {
 		_ = d.Markdown()
 	})
 }
+
+func TestATitleThatHeldASecretIsStillKnown(t *testing.T) {
+	stated, _ := Scrub(titleSG + " -----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcw\n-----END PRIVATE KEY-----")
+	if got := Default().Infer(Violation{Title: stated}).Value(Violated); got != titleSG {
+		t.Errorf("%q is read as %q, want %q", stated, got, titleSG)
+	}
+}

@@ -195,6 +195,42 @@ func TestServeTakesAlertsIn(t *testing.T) {
 	}
 }
 
+// Somebody puts a tenant on the map and starts serve again: what was asked for
+// need not be answered any more, and people see that.
+func TestServeStartedWithAnotherTenantMapAsksAnew(t *testing.T) {
+	nothingLeft(t)
+	w, api := slackSide(t, true)
+	dir := shortDir(t)
+	env := map[string]string{"SLACK_BOT_TOKEN": botToken, "SLACK_APP_TOKEN": appToken, "SLACK_API_URL": api, "REHOME_CHANNEL": triage,
+		"REHOME_STORE": "bolt:" + filepath.Join(dir, "s.db"), "REHOME_INTAKE_TOKEN": "canary"}
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	r, url := serveUp(t, maps.Clone(env))
+	connected(ctx, t, w, url)
+	const alert = `{"id": "X-1", "source": {"system": "other"}, "title": "AAD Entra Apps in Prod Tenants using certificates in Non-Prod Tenant",
+		"app": {"displayName": "Contoso Relay", "party": "3P", "tenantId": "a0000000-0000-4000-8000-0000000000a2"}}`
+	if status, said := postAlert(t, url+"/v1/violations", "Bearer canary", "application/json", alert); status != http.StatusAccepted {
+		t.Fatalf("%d %s", status, said)
+	}
+	root := awaitText(ctx, t, w, "", "RH-1")
+	awaitText(ctx, t, w, root.TS, "1. Which tenant is the app registered in?")
+	if code := r.stop(); code != done {
+		t.Fatalf("it stops with %d: %s", code, r.err.String())
+	}
+
+	env["REHOME_TENANTS"] = filepath.Join(dir, "tenants.json")
+	if err := os.WriteFile(env["REHOME_TENANTS"], []byte(`{"a0000000-0000-4000-8000-0000000000a2": {"name": "PME", "cloud": "Public"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, url = serveUp(t, env)
+	connected(ctx, t, w, url)
+	awaitText(ctx, t, w, root.TS, "this need not be asked any more")
+	awaitText(ctx, t, w, root.TS, "2. Which way out?")
+	if code := r.stop(); code != done {
+		t.Errorf("it stops with %d: %s", code, r.err.String())
+	}
+}
+
 // Without a token nobody may send, and is told to come again rather than lose
 // the alert.
 func TestServeWithoutATokenTakesNoAlerts(t *testing.T) {
