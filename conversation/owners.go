@@ -363,7 +363,9 @@ func (t *turn) seen(e Seen) {
 		elsewhere = true
 	}
 	c.Violation = v
-	t.takeFacts(e.Facts)
+	if !over || !e.Violation.Nameless() {
+		t.takeFacts(e.Facts)
+	}
 	if elsewhere {
 		// What was found out was about another app, or another word on its owner.
 		for _, f := range slices.Clone(c.Facts) {
@@ -406,6 +408,13 @@ func (t *turn) seen(e Seen) {
 // fields that tell a finding from others as it was, and without the mail address
 // of somebody who was found by it before.
 func (c Conversation) Hears(v policy.Violation) policy.Violation {
+	if v.Over() && v.Nameless() {
+		is := c.Violation // all that is said is that it is over
+		if is.Status = v.Status; !v.Observed.IsZero() {
+			is.Observed = v.Observed
+		}
+		return is
+	}
 	v.ID, v.Source.System = orElse(v.ID, c.Violation.ID), orElse(v.Source.System, c.Violation.Source.System)
 	for _, o := range []struct {
 		is  *policy.Owner

@@ -41,7 +41,7 @@ var update = flag.Bool("update", false, "rewrite the transcripts; read the diffe
 //	> carol says it is not hers
 //	> carol says it is bob's
 //	> bob takes it                         or "hands it to carol", or "joins"
-//	> the feed says resolved               or "active cloud=Fairfax"
+//	> the feed says resolved               or "active cloud=Fairfax", or "resolved and no more"
 //	> the policy has file: old → new       it is another one now, with this change in one file
 //	> the tenant map calls id name         it knows one tenant more, or otherwise
 func TestTranscripts(t *testing.T) {
@@ -211,10 +211,12 @@ func (s *stage) do(line string) {
 	case feeds.MatchString(line):
 		m := feeds.FindStringSubmatch(line)
 		v := s.c.Violation
-		if m[2] != "" {
+		if m[2] != "" && m[2] != "and no more" {
 			v = alertOf(s.t, m[2])
 		}
-		v.Status = m[1]
+		if v.Status = m[1]; m[2] == "and no more" {
+			v = policy.Violation{ID: v.ID, Source: v.Source, Status: m[1]}
+		}
 		s.happen(conversation.Seen{Violation: v, Facts: s.p.Infer(v)})
 	case rules.MatchString(line):
 		m := rules.FindStringSubmatch(line)

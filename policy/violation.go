@@ -37,6 +37,10 @@ func (v Violation) Over() bool {
 	return v.Status == "resolved" || v.Status == "dismissed" || v.Status == "exempted"
 }
 
+// Nameless reports whether a violation names neither an app nor a credential, as
+// feeds do that report only that a finding is over.
+func (v Violation) Nameless() bool { return v.App == (App{}) && v.Cred == (Credential{}) }
+
 // ViolationFrom names the system that found a violation.
 type ViolationFrom struct {
 	System string `json:"system,omitempty"` // s360, entra-recommendation, …, slack, other

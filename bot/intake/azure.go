@@ -161,7 +161,7 @@ func azureMonitor(f fields) policy.Violation {
 	if items := e.texts("configurationItems"); v.Service == (policy.Service{}) && len(items) > 0 {
 		v.Service.ID = items[0]
 	}
-	if v.App == (policy.App{}) && v.Cred == (policy.Credential{}) {
+	if v.Nameless() && !v.Over() { // what is over is known by its id
 		d.fault("customProperties", "names neither an app nor a credential; add appId, keyId, thumbprint or vaultUri to the custom properties of the alert rule")
 	}
 	return v
@@ -236,7 +236,7 @@ func defender(f fields) policy.Violation {
 		Cred:     customCredential(more),
 	}
 	governance(f, p, &v)
-	if v.App == (policy.App{}) && v.Cred == (policy.Credential{}) {
+	if v.Nameless() && !v.Over() { // what is over is known by its id
 		p.fault("additionalData", "names neither an app nor a credential; add appId, keyId, thumbprint or vaultUri to the assessment's additional data")
 	}
 	return v
@@ -291,7 +291,7 @@ func sentinel(f fields) policy.Violation {
 	}
 	entities(f, &v)
 	v.App.DisplayName = cmp.Or(v.App.DisplayName, f.text("CompromisedEntity"))
-	if v.App == (policy.App{}) && v.Cred == (policy.Credential{}) {
+	if v.Nameless() && !v.Over() { // what is over is known by its id
 		f.fault("ExtendedProperties", "names neither an app nor a credential; add appId, keyId, thumbprint or vaultUri as custom details of the analytics rule")
 	}
 	return v

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -305,4 +306,22 @@ func FuzzQuick(f *testing.F) {
 			t.Fatalf("%s:\n%v %v\n%v", record, want, err, got)
 		}
 	})
+}
+
+func TestWhatIsOverIsKnownByItsIDAlone(t *testing.T) {
+	for _, feed := range []struct{ name, over, open, body string }{
+		{"Azure Monitor", "Resolved", "Fired", `{"schemaId": "azureMonitorCommonAlertSchema", "data": {"essentials": {"alertId": "/subscriptions/1/alerts/2", "alertRule": "Certificates",
+			"severity": "Sev1", "monitorCondition": %q, "firedDateTime": "2026-11-20T00:00:00Z"}}}`},
+		{"Defender for Cloud", "Healthy", "Unhealthy", `{"id": "/subscriptions/1/providers/Microsoft.Security/assessments/2", "name": "2", "type": "Microsoft.Security/assessments",
+			"properties": {"displayName": "Certificates", "status": {"code": %q}}}`},
+		{"Sentinel", "Resolved", "New", `{"SystemAlertId": "a-1", "AlertName": "Certificates", "AlertSeverity": "High", "Status": %q, "TimeGenerated": "2026-11-20T00:00:00Z", "Type": "SecurityAlert"}`},
+	} {
+		over := Read(fmt.Appendf(nil, feed.body, feed.over))
+		if len(over.Faults) > 0 || len(over.Alerts) != 1 || !over.Alerts[0].Violation.Over() {
+			t.Errorf("%s, %s: %d alerts, faults %v; want one that is over", feed.name, feed.over, len(over.Alerts), over.Faults)
+		}
+		if found := Read(fmt.Appendf(nil, feed.body, feed.open)); len(found.Faults) != 1 || !strings.Contains(found.Faults[0].Message, "neither an app") {
+			t.Errorf("%s, %s: faults %v; want that it names nothing", feed.name, feed.open, found.Faults)
+		}
+	}
 }
