@@ -103,7 +103,7 @@ func assemble(p parts) (_ *assembly, err error) {
 // rule brings what is open up to date with the policy and the tenant map that
 // this start has. That it failed is no reason to stop: each reply says by which
 // policy it was made.
-func (a *assembly) rule(ctx context.Context) error {
+func (a *assembly) rule(ctx context.Context) {
 	n, err := a.bot.Rule(ctx)
 	switch {
 	case ctx.Err() != nil:
@@ -112,7 +112,6 @@ func (a *assembly) rule(ctx context.Context) error {
 	case n > 0:
 		a.log.Info("decided anew, by another policy or tenant map than before", "conversations", n)
 	}
-	return nil
 }
 
 func (a *assembly) close() error {
