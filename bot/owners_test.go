@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,15 +18,15 @@ import (
 
 const ledger = "3f6b2a10-8c4d-4e21-9a7b-5d0e6c1f2a01"
 
-// A shelf is a directory with one app.
+// A shelf is a directory with one app, which many may ask at once.
 type shelf struct {
 	entry AppEntry
 	err   error
-	asked int
+	asked atomic.Int64
 }
 
 func (s *shelf) App(context.Context, AppQuery, bool) (AppEntry, error) {
-	s.asked++
+	s.asked.Add(1)
 	return s.entry, s.err
 }
 
@@ -262,8 +263,8 @@ func TestADirectoryThatDoesNotAnswerHoldsNobodyUpForLong(t *testing.T) {
 		if heard := chat.heard(); !strings.Contains(heard, "post q1") {
 			t.Errorf("a minute later the chat heard\n%s", heard)
 		}
-		if dir.asked != lookupAttempts+1 {
-			t.Errorf("the directory was asked %d times", dir.asked)
+		if dir.asked.Load() != lookupAttempts+1 {
+			t.Errorf("the directory was asked %d times", dir.asked.Load())
 		}
 	})
 }
