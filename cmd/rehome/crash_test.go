@@ -271,7 +271,7 @@ func (c *crash) awaitReplies(ctx context.Context) {
 		if r, ok := dialBeside(c.store); ok {
 			all, err := r.list(ctx)
 			_ = r.Close()
-			if err == nil && !slices.ContainsFunc(all, func(l listed) bool { return l.Status == "asking" }) {
+			if err == nil && !slices.ContainsFunc(all, func(l listed) bool { return l.Status == "asking" || l.Status == "looking" }) {
 				return
 			}
 		}
