@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +34,7 @@ import (
 //
 // Over HTTP means over loopback, senders included, on the same cores.
 func BenchmarkAlerts(b *testing.B) {
+	collectAsServe(b)
 	for _, how := range []string{"at-the-door", "over-HTTP"} {
 		b.Run(how, func(b *testing.B) {
 			l := open(b)
@@ -62,6 +64,7 @@ func BenchmarkAlerts(b *testing.B) {
 // BenchmarkBatch takes alerts in by the thousand and compares with one bbolt
 // transaction that puts the very same keys and values; the aim is at least 0.5.
 func BenchmarkBatch(b *testing.B) {
+	collectAsServe(b)
 	const size = 1000
 	var batches, transactions time.Duration
 	for n := range b.N {
@@ -85,6 +88,12 @@ func BenchmarkBatch(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N*size)/batches.Seconds(), "alerts/s")
 	b.ReportMetric(transactions.Seconds()/batches.Seconds(), "x-of-bbolt")
+}
+
+// collectAsServe has memory collected as seldom as `rehome serve` does.
+func collectAsServe(b *testing.B) {
+	was := debug.SetGCPercent(400)
+	b.Cleanup(func() { debug.SetGCPercent(was) })
 }
 
 // inOne puts everything that is in a file into another, in one transaction.
@@ -145,6 +154,7 @@ func inOne(b *testing.B, path string) time.Duration {
 // aims are under 3000 ms for an acknowledgement at p99, and under 200 MB of
 // memory, which is the most anonymous memory the process had, senders included.
 func BenchmarkBurst(b *testing.B) {
+	collectAsServe(b)
 	const alerts = 10_000
 	for b.Loop() {
 		l := open(b)

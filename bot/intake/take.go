@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"
@@ -161,7 +162,7 @@ func (t *taking) work(got Reading) worked {
 				w.Notes = append(w.Notes, Fault{"", "the " + f.Name.Words() + "'s address is " + f.Doubt})
 			}
 		}
-		w.open = append(w.open, bot.Alert{Key: a.keyNow(), Finding: a.Finding(), Opened: conversation.Opened{
+		w.open = append(w.open, bot.Alert{Key: a.keyNow(t.now), Finding: a.Finding(), Opened: conversation.Opened{
 			Violation: a.Violation, Facts: facts, In: t.in.Route(a.Violation, facts),
 		}})
 	}
@@ -185,12 +186,13 @@ func (t *taking) add(b Became, got worked) {
 // when it was observed nor which event it is cannot be told from one that came
 // before by its words: a finding that was resolved and is found again is told in
 // the same words as the first time. So it has no key of its own, and the
-// conversation says whether it hears anything new: a repeat changes nothing.
-func (a Alert) keyNow() string {
+// conversation says whether it hears anything new: a repeat changes nothing. What
+// comes later has a later key: the store writes those to one place.
+func (a Alert) keyNow(now time.Time) string {
 	if a.Event != "" || !a.Violation.Observed.IsZero() {
 		return a.Key()
 	}
-	return "now:" + rand.Text() + "/" + a.Finding()
+	return "now:" + fmt.Sprintf("%016x", now.UnixNano()) + "-" + rand.Text() + "/" + a.Finding()
 }
 
 // commit takes in what was gathered and counts.
