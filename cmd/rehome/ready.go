@@ -114,6 +114,9 @@ func (a *assembly) look(ctx context.Context) []component {
 	if slack.ok() {
 		all = append(all, scopes)
 	}
+	if slack.ok() && scopes.ok() {
+		all = append(all, sendingState(a.bot.Halted()))
+	}
 	if a.slack.AppToken != "" {
 		all = append(all, a.socketState())
 	}
@@ -163,6 +166,20 @@ func (a *assembly) slackState() (slack, scopes component) {
 		scopes.State, scopes.What, scopes.Fix = "missing_scope", "the bot token lacks "+strings.Join(missing, ", "), slackapp.TokenFix("missing_scope")
 	}
 	return slack, scopes
+}
+
+// sendingState is whether Slack takes what the bot sends, which it may not do
+// though it knows the token: a workspace can shut an app out. code is Slack's
+// reason, "" for none.
+func sendingState(code string, since time.Time) component {
+	if code == "" {
+		return component{Name: "sending", State: stateOK, Needed: true}
+	}
+	return component{
+		Name: "sending", State: code, Needed: true,
+		What: "Slack has taken no message since " + since.UTC().Format("2006-01-02 15:04Z") + "; everything waits, and one is tried a minute",
+		Fix:  slackapp.TokenFix(code),
+	}
 }
 
 func (a *assembly) socketState() component {

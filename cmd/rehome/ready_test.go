@@ -180,3 +180,19 @@ func TestServeAsksSlackWhoItIsAtTheStart(t *testing.T) {
 		t.Errorf("healthz without Slack: %d", code)
 	}
 }
+
+// Slack may know the token and take no message all the same.
+func TestReadyTellsThatNothingIsTaken(t *testing.T) {
+	if c := sendingState("", time.Time{}); !c.ok() {
+		t.Errorf("all goes well, and it says %+v", c)
+	}
+	c := sendingState("ekm_access_denied", time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC))
+	if c.ok() || !c.Needed || c.State != "ekm_access_denied" || !strings.Contains(c.What, "2026-05-04 03:02Z") || c.Fix == "" {
+		t.Errorf("it says %+v", c)
+	}
+	_, api := slackSide(t, false)
+	a := assembled(t, parts{signed: []string{signing}, log: slog.New(slog.DiscardHandler), triage: triage, slack: slackapp.Options{BotToken: botToken, APIURL: api}})
+	if _, said := askReady(t, a); !slices.ContainsFunc(said.Components, func(c component) bool { return c.Name == "sending" && c.ok() }) {
+		t.Errorf("sending is not among %+v", said.Components)
+	}
+}
