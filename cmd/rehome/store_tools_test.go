@@ -228,10 +228,20 @@ func TestABotThatIsRestoredSaysNothingTwice(t *testing.T) {
 type forgetter struct {
 	store.Store
 	asked []time.Time
-	err   error
+
+	mu  sync.Mutex
+	err error
+}
+
+func (f *forgetter) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
 }
 
 func (f *forgetter) Forget(_ context.Context, then, _ time.Time) (store.Forgotten, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.asked = append(f.asked, then)
 	return store.Forgotten{}, f.err
 }
@@ -253,7 +263,7 @@ func TestWhatIsOverForLongIsForgottenAFewTimesADay(t *testing.T) {
 		if len(f.asked) != 4 || !f.asked[0].Equal(began.Add(forgetFirst-keep)) || !f.asked[1].Equal(f.asked[0].Add(forgetEvery)) {
 			t.Errorf("in a day it was asked to forget what is before %v", f.asked)
 		}
-		f.err = fmt.Errorf("s.db: %w", store.ErrUncertain)
+		f.fail(fmt.Errorf("s.db: %w", store.ErrUncertain))
 		time.Sleep(forgetEvery)
 		if err := <-ended; !errors.Is(err, store.ErrUncertain) {
 			t.Errorf("a store that failed ends it with %v", err)
