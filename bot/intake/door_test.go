@@ -957,7 +957,7 @@ func TestAnAnswerIsBounded(t *testing.T) {
 // Any bytes of any type: an answer that can be read, and no key material.
 func FuzzDoor(f *testing.F) {
 	kinds := []string{"application/json", "application/x-ndjson", "application/cloudevents+json", "application/cloudevents-batch+json", "text/plain"}
-	for i, body := range []string{violation("1", ""), "[" + violation("1", "") + "]", event("e", violation("1", "")), "[{}", "\ufeff[", `{"key": "` + canary + `"`, "-----BEGIN PRIVATE KEY-----" + canary} {
+	for i, body := range []string{violation("1", ""), "[" + violation("1", "") + "]", event("e", violation("1", "")), "[{}", "3\n3", "\ufeff[", `{"key": "` + canary + `"`, "-----BEGIN PRIVATE KEY-----" + canary} {
 		f.Add(i%len(kinds), body, i%2 == 0)
 	}
 	f.Fuzz(func(t *testing.T, kind int, body string, inHeaders bool) {
@@ -977,7 +977,11 @@ func FuzzDoor(f *testing.F) {
 		}
 		if w.Code == http.StatusAccepted {
 			var a Answer
-			if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || a.Quarantined != len(l.quarantined(t)) || a.Accepted != len(l.conversations(t)) {
+			aside := 0
+			for _, q := range l.quarantined(t) {
+				aside += q.Count // what is the same is kept once
+			}
+			if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || a.Quarantined != aside || a.Accepted != len(l.conversations(t)) {
 				t.Fatalf("%v %s", err, w.Body)
 			}
 		}
