@@ -128,6 +128,7 @@ type Bot struct {
 
 	out    *outward
 	unsure *unsure
+	wishes *sync.Mutex // what people wish is read and written by one at a time
 	wake   chan struct{}
 }
 
@@ -158,6 +159,7 @@ func New(b Bot) *Bot {
 	b.Manners = b.Manners.filled()
 	b.out = &outward{}
 	b.unsure = &unsure{since: map[uint64]time.Time{}}
+	b.wishes = new(sync.Mutex)
 	b.wake = make(chan struct{}, 1)
 	return &b
 }

@@ -326,7 +326,7 @@ func TestQuietHoursAreKeptExceptForWhatIsUrgent(t *testing.T) {
 func TestAPersonCanHaveOneDigestADay(t *testing.T) {
 	dir := &shelf{entry: AppEntry{ReadAt: time.Unix(1, 0), Owners: []OwnerEntry{user("carol@contoso.com")}}}
 	atOffice(t, dir, anOffice(), nil, func(ctx context.Context, b *Bot, chat *room) {
-		if err := b.PreferDigest(ctx, conversation.Person{ID: "UCAROL"}, true); err != nil {
+		if err := b.PreferDigest(ctx, "k", conversation.Person{ID: "UCAROL"}, true); err != nil {
 			t.Fatal(err)
 		}
 		report(t, ctx, b, "KAI-1")
@@ -341,6 +341,25 @@ func TestAPersonCanHaveOneDigestADay(t *testing.T) {
 			t.Errorf("not told in the morning:\n%s", chat.heard())
 		}
 	})
+}
+
+// A command that comes twice, the second time after its person has said something
+// else, says nothing new.
+func TestARepeatedWishDoesNotUndoALaterOne(t *testing.T) {
+	carol := conversation.Person{ID: "UCAROL"}
+	b := New(Bot{Store: store.NewMem()})
+	for _, said := range []struct {
+		key   string
+		daily bool
+		want  string
+	}{{"one", true, digestDaily}, {"two", false, digestNow}, {"one", true, digestNow}, {"three", true, digestDaily}, {"two", false, digestDaily}} {
+		if err := b.PreferDigest(t.Context(), said.key, carol, said.daily); err != nil {
+			t.Fatal(err)
+		}
+		if how, _, err := b.wish(t.Context(), carol); err != nil || how != said.want {
+			t.Errorf("after %s: %q, %v; want %q", said.key, how, err, said.want)
+		}
+	}
 }
 
 func TestWhoCannotBeToldIsReported(t *testing.T) {

@@ -152,20 +152,44 @@ func (q Quiet) ends(at time.Time) (time.Time, bool) {
 	return at, false
 }
 
-// Preferences of a person, kept under "person/<id>/digest".
+// A person's wish is kept under "person/<id>/digest": how, and the keys of the
+// commands that said so last, the newest first.
 const (
 	digestDaily = "daily"
-	digestNow   = ""
+	digestNow   = "now"
+
+	keptWishes = 4
 )
 
-// PreferDigest keeps whether a person wants one digest a day.
-func (b *Bot) PreferDigest(ctx context.Context, p conversation.Person, daily bool) error {
-	value := digestNow
-	if daily {
-		value = digestDaily
+// PreferDigest keeps whether a person wants one digest a day. key is the
+// command's: one that comes again after the person has changed their mind since
+// has no effect.
+func (b *Bot) PreferDigest(ctx context.Context, key string, p conversation.Person, daily bool) error {
+	b.wishes.Lock()
+	defer b.wishes.Unlock()
+	_, keys, err := b.wish(ctx, p)
+	if err != nil || slices.Contains(keys, key) {
+		return err
 	}
-	return b.Store.Remember(ctx, "person/"+p.ID+"/digest", value)
+	how := digestNow
+	if daily {
+		how = digestDaily
+	}
+	keys = append([]string{key}, keys...)
+	return b.Store.Remember(ctx, wishOf(p), strings.Join(append([]string{how}, keys[:min(len(keys), keptWishes)]...), " "))
 }
+
+// wish returns how a person wants to be told, "" when they did not say, and the
+// keys of the commands that said so.
+func (b *Bot) wish(ctx context.Context, p conversation.Person) (how string, keys []string, err error) {
+	kept, err := b.Store.Recall(ctx, wishOf(p))
+	if words := strings.Fields(kept[wishOf(p)]); len(words) > 0 {
+		how, keys = words[0], words[1:]
+	}
+	return how, keys, err
+}
+
+func wishOf(p conversation.Person) string { return "person/" + p.ID + "/digest" }
 
 // gather tells an owner what has come together for them: a few conversations
 // in direct messages of their own, more on lists. d is the oldest of them.
@@ -424,7 +448,7 @@ func (b *Bot) tellAt(ctx context.Context, d store.Delivery, to conversation.Pers
 	if zone == nil {
 		zone = time.UTC
 	}
-	if kept, err := b.Store.Recall(ctx, "person/"+to.ID+"/digest"); err == nil && kept["person/"+to.ID+"/digest"] == digestDaily {
+	if how, _, err := b.wish(ctx, to); err == nil && how == digestDaily {
 		at = nextHour(d.Created, at, b.Manners.Digest, zone)
 	}
 	return b.Manners.Quiet.until(at, zone)

@@ -68,7 +68,7 @@ func (d *Doors) answerTo(ctx context.Context, r request) (p *page, opened bool, 
 		p, err = d.listPage(ctx, r, rest)
 		return p, false, err
 	case "digest":
-		p, err = d.preferDigest(ctx, r.user, rest)
+		p, err = d.preferDigest(ctx, r.key, r.user, rest)
 		return p, false, err
 	case "show":
 		p, err = d.showPage(ctx, rest)
@@ -163,13 +163,13 @@ func (d *Doors) placeFor(ctx context.Context, r request) (conversation.Place, ma
 }
 
 // preferDigest keeps how somebody wants to be told.
-func (d *Doors) preferDigest(ctx context.Context, user, how string) (*page, error) {
+func (d *Doors) preferDigest(ctx context.Context, key, user, how string) (*page, error) {
 	switch how = strings.ToLower(how); how {
 	case "daily", "now":
 	default:
 		return say("Say ", code("/rehome digest daily"), " to be told once a day of all there is for you, or ", code("/rehome digest now"), " to be told as it comes."), nil
 	}
-	if err := d.Bot.PreferDigest(ctx, conversation.Person{ID: user}, how == "daily"); err != nil {
+	if err := d.Bot.PreferDigest(ctx, key, conversation.Person{ID: user}, how == "daily"); err != nil {
 		return nil, err
 	}
 	if how == "daily" {

@@ -566,7 +566,7 @@ func TestThreeDaysOfTimersFireOnce(t *testing.T) {
 			}
 			r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's dice
 			inWorld(t, hostile(seed, &on), manners, func(w *world) {
-				check(t, w.bot.PreferDigest(w.t.Context(), conversation.Person{ID: bob}, true))
+				check(t, w.bot.PreferDigest(w.t.Context(), "k", conversation.Person{ID: bob}, true))
 				told := map[string]string{} // conversation → whose it is
 				urgent := map[string]bool{}
 				for hour := range 72 {
