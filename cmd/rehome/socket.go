@@ -304,15 +304,11 @@ func (b beside) snapshot(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	patient := http.Client{Transport: b.client.Transport} // as long as the disk takes
-	resp, err := patient.Do(req)
+	resp, err := b.patiently(req)
 	if err != nil {
-		return fmt.Errorf("asking the process that holds the store: %w", err)
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return b.refused(resp)
-	}
 	if _, err := io.Copy(w, resp.Body); err != nil {
 		return err
 	}
@@ -320,6 +316,20 @@ func (b beside) snapshot(ctx context.Context, w io.Writer) error {
 		return errors.New("the process that holds the store has ended in the middle; try again")
 	}
 	return nil
+}
+
+// patiently sends a request and waits as long as the disk or the file takes. Whoever
+// gets an answer, which is 200, closes its body.
+func (b beside) patiently(req *http.Request) (*http.Response, error) {
+	patient := http.Client{Transport: b.client.Transport}
+	resp, err := patient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking the process that holds the store: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, errors.Join(b.refused(resp), resp.Body.Close())
+	}
+	return resp, nil
 }
 
 // hear sends a body and passes on what is answered meanwhile.
@@ -330,15 +340,11 @@ func (b beside) hear(ctx context.Context, path string, body io.Reader, each func
 	if err != nil {
 		return err
 	}
-	patient := http.Client{Transport: b.client.Transport} // as long as the file takes
-	resp, err := patient.Do(req)
+	resp, err := b.patiently(req)
 	if err != nil {
-		return fmt.Errorf("asking the process that holds the store: %w", err)
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return b.refused(resp)
-	}
 	for lines := json.NewDecoder(resp.Body); ; {
 		var h heard
 		switch err := lines.Decode(&h); {
