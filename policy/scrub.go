@@ -90,7 +90,7 @@ const (
 const body = `(?:[A-Za-z0-9+/=_-]{16,}(?:\s|\\[rn])*)*[A-Za-z0-9+/=_-]*`
 
 var shapes = []shape{
-	{whatKey, hintPEM, regexp.MustCompile(`(?s)-* ?BEGIN [A-Z0-9 ]*PRIVATE KEY.*?(?:END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)? ?-*|$)`), all},
+	{whatKey, hintPEM, regexp.MustCompile(`(?s)(?:-* ?BEGIN [A-Z0-9 ]*PRIVATE\s+KEY|---[^-\r\n]{0,64}PRIVATE\s+KEY|PRIVATE\s+KEY(?: BLOCK)? ?---).*?(?:END [A-Z0-9 ]*PRIVATE\s+KEY(?: BLOCK)? ?-*|$)`), all},
 	{whatPFX, hintDER, regexp.MustCompile(`MI(?:I[A-Za-z0-9+/_-]{2}[AQgw]IBAzC|[I-P][A-Za-z0-9+/_-]{3}[AEIMQUYcgkosw048]CAQMw|ACAQMw)` + body), all},
 	{whatKey, hintDER, regexp.MustCompile(`(?:MII[A-Za-z0-9+/_-]{2}[AQgw]IB(?:ADAN|AAK[BC])|MII[A-Za-z0-9+/_-]{2}[DTjz]B.BgkqhkiG9w0BB|MI[GH][A-Za-z0-9+/_-]AgE(?:AMB|BB)|MHcCAQEE|MC4CAQAwBQYDK2Vw)` + body), all},
 	{whatSecret, hintTilde, regexp.MustCompile(`[A-Za-z0-9_.~-]{0,3}[0-9]Q~[A-Za-z0-9_.~-]{16,}`), all},
@@ -223,7 +223,7 @@ func hintAt(s string, i int) hint {
 			return hintToken
 		}
 	case 'K':
-		if strings.HasSuffix(s[:i], "PRIVATE ") {
+		if before := strings.TrimRight(s[:i], " \t\r\n"); len(before) < i && strings.HasSuffix(before, "PRIVATE") {
 			return hintPEM
 		}
 	case ' ', '\t', '\n', '\r':
