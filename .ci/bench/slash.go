@@ -1,7 +1,9 @@
 // Command slash times signed slash commands side by side: @slack/bolt's HTTP
 // receiver that only acknowledges, a bare Go handler with the same signature
-// check that stores nothing, and `rehome serve`, which acknowledges after a
-// durable commit.
+// check that stores nothing, the same handler with as many bytes as rehome keeps
+// of a command put into bbolt, 64 in a transaction, and `rehome serve`, which
+// acknowledges after a durable commit. The third decides nothing, encodes
+// nothing and looks nothing up: it is what bbolt and the disk leave.
 //
 //	(cd .ci/bolt && npm ci) && go run .ci/bench/slash.go
 //
@@ -17,6 +19,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"flag"
@@ -30,6 +33,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,6 +42,7 @@ import (
 	"time"
 
 	"github.com/slack-go/slack"
+	"go.etcd.io/bbolt"
 )
 
 const secret = "8f742231b10e8888abcd99yyyzzz85a5"
@@ -48,6 +53,7 @@ var (
 	measure = flag.Duration("measure", 3*time.Second, "length of each measurement")
 	inAir   = flag.Int("c", 64, "requests in flight")
 	bare    = flag.String("bare", "", "be the bare handler on this address (used by the bench itself)")
+	keep    = flag.String("keep", "", "with -bare: put what rehome keeps of a command into this bbolt file first")
 	pin     = flag.Bool("pin", false, "give each server the first processor alone")
 	only    = flag.String("only", "", "measure only servers whose name contains this")
 	dir     = flag.String("dir", "", "where rehome's store goes; default a temporary folder, which must be on a real disk")
@@ -56,7 +62,7 @@ var (
 func main() {
 	flag.Parse()
 	if *bare != "" {
-		log.Fatal(serveBare(*bare))
+		log.Fatal(serveBare(*bare, *keep))
 	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "slash:", err)
@@ -64,8 +70,16 @@ func main() {
 	}
 }
 
-// serveBare is the floor: verify, parse, answer.
-func serveBare(addr string) error {
+// serveBare is the floor: verify, parse, answer. With a path, what rehome keeps of
+// a command is durable in a bbolt file there before the answer.
+func serveBare(addr, path string) error {
+	kept := func() error { return nil }
+	if path != "" {
+		var err error
+		if kept, err = keeper(path); err != nil {
+			return err
+		}
+	}
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 		v, verr := slack.NewSecretsVerifier(r.Header, secret)
@@ -83,11 +97,79 @@ func serveBare(addr string) error {
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
+		if err := kept(); err != nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"response_type":"ephemeral","text":"noted"}`)
 	})
 	srv := &http.Server{Addr: addr, Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second}
 	return srv.ListenAndServe()
+}
+
+// keeper returns what puts records of the sizes that rehome has for this command
+// into a bbolt file, as many callers' as wait in one transaction.
+func keeper(path string) (func() error, error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{FreelistType: bbolt.FreelistMapType, InitialMmapSize: 1 << 30})
+	if err != nil {
+		return nil, err
+	}
+	sizes := []int{1416, 182, 178, 178, 13, 11} // conversation, delivery, two journal entries, the event's key twice
+	values := make([][]byte, len(sizes))
+	for i, size := range sizes {
+		values[i] = bytes.Repeat([]byte{'x'}, size)
+	}
+	puts := func(tx *bbolt.Tx, n uint64) error {
+		for i, value := range values {
+			bucket, err := tx.CreateBucketIfNotExists([]byte{byte(i)})
+			if err != nil {
+				return err
+			}
+			bucket.FillPercent = .9
+			if err := bucket.Put(binary.BigEndian.AppendUint64(nil, n), value); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	waiting := make(chan chan error)
+	go func() {
+		var n uint64
+		var group []chan error
+		for first := range waiting {
+			group = append(group[:0], first)
+			for before := 0; before != len(group); {
+				before = len(group)
+				runtime.Gosched()
+				for more := true; more; {
+					select {
+					case one := <-waiting:
+						group = append(group, one)
+					default:
+						more = false
+					}
+				}
+			}
+			err := db.Update(func(tx *bbolt.Tx) error {
+				for range group {
+					n++
+					if err := puts(tx, n); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			for _, one := range group {
+				one <- err
+			}
+		}
+	}()
+	return func() error {
+		done := make(chan error, 1)
+		waiting <- done
+		return <-done
+	}, nil
 }
 
 type server struct {
@@ -123,6 +205,10 @@ func run() error {
 		}},
 		{name: "bare Go handler, stores nothing", start: func(ctx context.Context, port int) (*exec.Cmd, error) {
 			return spawn(ctx, nil, self, "-bare", "127.0.0.1:"+strconv.Itoa(port))
+		}},
+		{name: "the same, its bytes into bbolt", start: func(ctx context.Context, port int) (*exec.Cmd, error) {
+			n++
+			return spawn(ctx, nil, self, "-bare", "127.0.0.1:"+strconv.Itoa(port), "-keep", filepath.Join(tmp, "kept"+strconv.Itoa(n)))
 		}},
 		{name: "rehome serve, durable commit", start: func(ctx context.Context, port int) (*exec.Cmd, error) {
 			n++
