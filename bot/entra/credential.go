@@ -167,7 +167,7 @@ func (dc DirectoryConfig) credential(tenantID string, options azcore.ClientOptio
 		return dc.certificate(tenantID, options)
 	case ClientSecret:
 		if !c.AllowClientSecret {
-			return nil, errors.New("client secrets are not used unless you insist (allowClientSecret: true); use a workload identity, a managed identity or a certificate")
+			return nil, errors.New("client secrets are not used unless you insist (allowSecret: true beside secretFile in rehome.yaml, or REHOME_ALLOW_CLIENT_SECRET=true); use a workload identity, a managed identity or a certificate")
 		}
 		if c.ClientSecret == "" {
 			return nil, errors.New("the client secret is empty")
