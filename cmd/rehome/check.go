@@ -63,7 +63,7 @@ func (p *program) check(ctx context.Context, path, format string) error {
 	case ctx.Err() != nil:
 		return errors.New("stopped; nothing is known")
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w; name a store or a backup, or the store with --store or REHOME_STORE as bolt:PATH", err)
+		return fmt.Errorf("%w; name a store or a backup, or the store with --store or REHOME_STORE as bolt:PATH, or the settings that have it with --config", err)
 	case err != nil:
 		return fmt.Errorf("it cannot be checked: %w", asOwner(err))
 	}

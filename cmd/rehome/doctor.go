@@ -69,7 +69,8 @@ lets them do, the channels, whether their history can be read (without it a
 message could be sent twice), the directories, the store, who may send alerts, the
 policy in force, and this machine's clock. It asks Slack and the directories, with
 the credentials that are configured, and changes and posts nothing. It works
-beside a running rehome.
+beside a running rehome, and needs the same variables as serve: what systemd hands
+to the service is not seen from a shell (deploy/README.md has the lines).
 
 It exits with 1 when something has to be mended.`,
 		Example: `  rehome doctor

@@ -99,7 +99,7 @@ func (p *program) remembered(storeFlag string) (remembered, error) {
 }
 
 func noStore(path string) error {
-	return fmt.Errorf("there is no store at %s; name it with --store or REHOME_STORE as bolt:PATH", path)
+	return fmt.Errorf("there is no store at %s; name it with --store or REHOME_STORE as bolt:PATH, or the settings that have it with --config", path)
 }
 
 // direct asks a store of this process.
@@ -344,9 +344,10 @@ func (p *program) printShown(s shown) error {
 
 func (p *program) outboxCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:     "outbox",
-		Short:   "What is about to be said, and what could not be",
-		Long:    "outbox prints the deliveries that wait, oldest first. With --failed it adds those that were given up.\n\n" + besideHelp,
+		Use:   "outbox",
+		Short: "What is about to be said, and what could not be",
+		Long: "outbox prints the deliveries that wait, oldest first, with when each is due: quiet\n" +
+			"hours hold up direct messages. With --failed it adds those that were given up, and why.\n\n" + besideHelp,
 		Example: "  rehome outbox --failed",
 		Args:    args(0, 0, "no words"),
 	}

@@ -17,6 +17,7 @@ own the apps: it asks what it cannot infer, decides by the policy tables, and
 replies with steps in which every value is filled in.`,
 		Example: `  rehome demo                                    see it at work in your browser
   rehome guide                                   work one violation here in the terminal
+  rehome doctor                                  what is wrong with a set-up, and the fix
   rehome serve --config /etc/rehome/rehome.yaml  run the bot in Slack`,
 		Args:              p.noSuchCommand,
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },

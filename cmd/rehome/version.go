@@ -15,7 +15,11 @@ func (p *program) versionCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "Which rehome, which Go, and which policy",
-		Args:  args(0, 0, "no words"),
+		Long: `version prints which rehome this is, the Go it was built with, and the policy that
+the settings name, with the digest that every reply bears.`,
+		Example: `  rehome version
+  rehome version --config /etc/rehome/rehome.yaml --format json | jq -r .policy.digest`,
+		Args: args(0, 0, "no words"),
 	}
 	format := choiceFlag(c, "format", "how to print it", "text", "json")
 	c.RunE = func(*cobra.Command, []string) error {
