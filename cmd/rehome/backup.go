@@ -118,7 +118,7 @@ func backupName(to, path string, now time.Time) (string, error) {
 	case err == nil && stat.IsDir():
 		return filepath.Join(to, name), nil
 	case strings.HasSuffix(to, string(filepath.Separator)):
-		return "", fmt.Errorf("there is no folder %s; make it first, for the bot's own user: install -d -m 0700", to)
+		return "", fmt.Errorf("there is no folder %s; make it first: install -d -m 0700 %[1]s", to)
 	}
 	return to, nil
 }

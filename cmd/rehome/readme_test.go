@@ -115,7 +115,7 @@ func TestReadmeAndItsPagesNameCommandsThatExist(t *testing.T) {
 				t.Errorf("%s names the command %q, which the program does not have", page, "rehome"+m[1])
 				continue
 			}
-			for _, word := range strings.Fields(m[1] + m[2]) {
+			for word := range strings.FieldsSeq(m[1] + m[2]) {
 				if name, is := strings.CutPrefix(word, "--"); is && !takes(c, name) {
 					t.Errorf("%s shows %s with --%s, which it does not take", page, c.CommandPath(), name)
 				}
