@@ -1,6 +1,7 @@
 package entra
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,7 +94,7 @@ type prepared struct {
 func (dc DirectoryConfig) prepare(transport http.RoundTripper) (prepared, error) {
 	p := prepared{name: dc.label(), tenantID: plainGUID(dc.TenantID), cloud: dc.Cloud}
 	if p.tenantID == "" {
-		return p, fmt.Errorf("the tenant id %q is not a GUID; alerts name tenants by theirs", dc.TenantID)
+		return p, fmt.Errorf("the tenant id %q is not a GUID; write the directory (tenant) id, by which alerts name it", dc.TenantID)
 	}
 	if p.cloud == "" {
 		p.cloud = Public
@@ -299,7 +300,7 @@ func noToken(ctx context.Context, err error, tried trace) *refusal {
 		return readError(ctx.Err(), "")
 	case tried.failed != nil:
 		r := readError(tried.failed, "")
-		r.hint = "the sign-in address does not answer"
+		r.hint = "on the way to the sign-in address, " + cmp.Or(r.hint, "check name resolution, proxy and firewall")
 		return r
 	}
 	r := &refusal{kind: bot.Denied, code: "no-token"}

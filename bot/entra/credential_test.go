@@ -6,9 +6,11 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -188,6 +190,21 @@ func TestASignInThatFailsSaysWhyAndShowsNothing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What keeps a sign-in from getting through is said as it is for Graph, and that
+// it was the sign-in.
+func TestASignInThatDoesNotGetThroughSaysWhatToCheck(t *testing.T) {
+	for says, failed := range map[string]error{
+		"unknown-host; on the way to the sign-in address, check name resolution":                          &net.DNSError{IsNotFound: true},
+		"untrusted-certificate; on the way to the sign-in address, check the machine's certificate store": x509.UnknownAuthorityError{},
+		"unreachable; on the way to the sign-in address, check name resolution, proxy and firewall":       &net.OpError{Op: "dial", Err: errors.New("canary")},
+	} {
+		r := noToken(t.Context(), errors.New("canary"), trace{asked: true, failed: failed})
+		if got := r.Error(); !strings.HasPrefix(got, says) || strings.Contains(got, "canary") {
+			t.Errorf("%T: says %q, not %q", failed, got, says)
+		}
 	}
 }
 
