@@ -32,8 +32,11 @@ const (
 
 // Source says where a fact came from. The order of precedence is answer,
 // handoff, title, alert, directory, inferred: an explicit word of a person
-// always wins, and what was merely derived always yields (domain rule:
-// answer > hand-in > title token > owner-tenant id > the rest).
+// always wins, and what was merely derived yields. Two facts differ, by the
+// domain's rule (answer > hand-in > title token > owner-tenant id > the rest):
+// the party that follows from the owner's organisation counts more than the one
+// that a feed states, and the owner's organisation is the directory's to say
+// before a feed's.
 type Source string
 
 const (
@@ -47,6 +50,22 @@ const (
 
 // precedence lists sources, strongest first.
 var precedence = []Source{FromAnswer, FromHandoff, FromTitle, FromAlert, FromDirectory, FromInference}
+
+// precedenceOf has the facts for which the order is another one.
+var precedenceOf = map[FactName][]Source{
+	PartyFact: {FromAnswer, FromHandoff, FromTitle, FromInference, FromAlert, FromDirectory},
+	OwnerOrg:  {FromAnswer, FromHandoff, FromTitle, FromDirectory, FromAlert, FromInference},
+}
+
+// rank returns the place of a source among those of a fact, 0 for the strongest,
+// and -1 for an unknown one.
+func rank(name FactName, from Source) int {
+	order, ok := precedenceOf[name]
+	if !ok {
+		order = precedence
+	}
+	return slices.Index(order, from)
+}
 
 // A Fact is one claim: a name, its canonical value, who claims it and why.
 type Fact struct {
@@ -68,13 +87,13 @@ type Facts []Fact
 
 // Get returns the strongest claim for name.
 func (f Facts) Get(name FactName) (Fact, bool) {
-	best, rank := -1, len(precedence)
+	best, strongest := -1, len(precedence)
 	for i := range f {
 		if f[i].Name != name {
 			continue
 		}
-		if r := slices.Index(precedence, f[i].From); r >= 0 && r < rank {
-			best, rank = i, r
+		if r := rank(name, f[i].From); r >= 0 && r < strongest {
+			best, strongest = i, r
 		}
 	}
 	if best < 0 {

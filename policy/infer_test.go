@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // tenantMap is a fictional deployment's.
@@ -256,5 +257,49 @@ func TestATitleThatHeldASecretIsStillKnown(t *testing.T) {
 	stated, _ := Scrub(titleSG + " -----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcw\n-----END PRIVATE KEY-----")
 	if got := Default().Infer(Violation{Title: stated}).Value(Violated); got != titleSG {
 		t.Errorf("%q is read as %q, want %q", stated, got, titleSG)
+	}
+}
+
+// What owns an app is the directory's to say, and whoever owns it decides the
+// party before a feed does: a first-party app has its service principal in many
+// tenants, and feeds name the tenant they found it in.
+func TestTheOwnersOrganisationComesFromTheDirectoryAndBeatsAFeed(t *testing.T) {
+	p := Default()
+	const firstParty, elsewhere = "f8cdef31-a31e-4b4a-93e4-5f571e91255a", "a0000000-0000-4000-8000-0000000000a2"
+	found := Fact{Name: OwnerOrg, Value: firstParty, From: FromDirectory, Why: "its service principal"}
+	for name, app := range map[string]App{
+		"nothing else is known":          {},
+		"the feed names its own tenant":  {TenantID: elsewhere},
+		"the feed says another owner":    {OwnerOrg: elsewhere},
+		"the feed takes it for 3P":       {Party: "3P"},
+		"the feed is wrong about both":   {Party: "3P", TenantID: elsewhere},
+		"the feed says so and names one": {Party: "1P", TenantID: elsewhere},
+	} {
+		v := Violation{Title: "AAD Entra Apps cloud mismatches with Cert Cloud", App: app}
+		d := p.Decide(p.Infer(v).With(found), time.Now())
+		party, _ := Facts(d.Facts).Get(PartyFact)
+		if party.Value != "1P" || party.From != FromInference {
+			t.Errorf("%s: the party is %+v", name, party)
+		}
+		said := 0
+		for _, w := range d.Warnings {
+			if strings.Contains(w.String(), "Two sources differ") {
+				said++
+			}
+		}
+		want := 0
+		if app.Party == "3P" {
+			want++
+		}
+		if app.TenantID+app.OwnerOrg != "" {
+			want++
+		}
+		if said != want {
+			t.Errorf("%s: %d contradictions are said, want %d: %v", name, said, want, d.Warnings)
+		}
+	}
+	answered := p.Infer(Violation{}).With(found, Fact{Name: PartyFact, Value: "3P", From: FromAnswer})
+	if got := answered.Value(PartyFact); got != "3P" {
+		t.Errorf("a person's answer is overruled: %s", got)
 	}
 }

@@ -57,7 +57,7 @@ func (c *course) warnNoRow() {
 // warnContradictions names both sides where two sources differ. The stronger
 // one was gone by.
 func (c *course) warnContradictions() {
-	for _, name := range []FactName{Violated, PartyFact, AppTenant, SGOwner, AppCloud, CertCloud, CertTenant} {
+	for _, name := range []FactName{Violated, PartyFact, OwnerOrg, AppTenant, SGOwner, AppCloud, CertCloud, CertTenant} {
 		best, _ := c.f.Get(name)
 		for _, source := range precedence {
 			other, ok := c.f.Claim(name, source)
