@@ -109,6 +109,9 @@ func (l *loader) loadThird(t *tables, r record) {
 	if !ok || !l.complete(r) {
 		return
 	}
+	if !l.environment(r, env) {
+		return
+	}
 	row.Cloud, row.Environment, row.Tenant = cloud, env, tenant
 	row.AsWritten = r.cells["onecert_cloud"] + ", " + r.cells["onecert_environment"]
 	if i := slices.IndexFunc(t.third, func(o Row) bool { return key(o.Key) == key(row.Key) }); i >= 0 {
@@ -139,12 +142,28 @@ func (l *loader) loadFirst(t *tables, r record) {
 		l.wrong(r.file, r.line, fmt.Sprintf("the app cloud is %s and the settings are for %s", cloud, settings), "make the two agree; a certificate belongs in the app's cloud")
 		return
 	}
+	if !l.environment(r, parts[1]) {
+		return
+	}
 	row.Cloud, row.Environment, row.Tenant, row.AsWritten = cloud, parts[1], parts[2], r.cells["onecert_settings"]
+	if i := slices.IndexFunc(t.third, func(o Row) bool { return o.Tenant == row.Tenant && o.Cloud == cloud }); i < 0 {
+		l.wrong(r.file, r.line, fmt.Sprintf("3p.csv has no tenant %q in %s", row.Tenant, cloud), "correct the tenant, or give it a row in 3p.csv")
+		return
+	}
 	t.first = append(t.first, row)
 }
 
 func (l *loader) row(r record, party Party, key string) Row {
 	return Row{Table: party, Key: key, Issuer: r.cells["private_issuer"], Vaults: r.cells["allowed_vaults"], CorpDevices: r.cells["corp_devices"], File: r.at()}
+}
+
+// environment reports whether a row's environment is the one certificates of
+// production apps belong in (seed 000, both policy tables).
+func (l *loader) environment(r record, word string) bool {
+	if word != "Prod" {
+		l.wrong(r.file, r.line, fmt.Sprintf("environment %q is not known", word), "write Prod")
+	}
+	return word == "Prod"
 }
 
 // complete reports whether every cell of a table's row is filled in.
