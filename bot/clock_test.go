@@ -147,7 +147,7 @@ func TestADailyDigestComesOnceOnTheDaysWhenClocksAreChanged(t *testing.T) {
 	if err != nil {
 		t.Skipf("no time zones are known here: %v", err)
 	}
-	for _, hour := range []int{1, 2, 3, 9, 23} {
+	for _, hour := range []int{1, 2, 3, 9, 23, 24} {
 		for _, day := range []string{"2026-03-28", "2026-03-29", "2026-10-24", "2026-10-25"} {
 			start, err := time.ParseInLocation(time.DateOnly, day, zone)
 			if err != nil {

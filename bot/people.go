@@ -80,10 +80,10 @@ func (l Listed) app() string {
 // Manners say when people are told, and how many things at once.
 type Manners struct {
 	Window time.Duration // how long what is for one person is gathered; 0: 10 s
-	Alone  int           // up to so many are direct messages of their own, more are one digest; 0: 3
+	Alone  int           // up to so many are direct messages of their own, more are one digest; 0: 3, negative: none
 	Quiet  Quiet
-	Urgent time.Duration // due within this, or overdue: told at once, in quiet hours too; 0: 48 h
-	Digest int           // the hour of the day at which those who want one digest a day get it; 0: 9
+	Urgent time.Duration // due within this, or overdue: told at once, in quiet hours too; 0: 48 h, negative: only what is overdue
+	Digest int           // the hour of the day at which those who want one digest a day get it; 0: 9, 24: midnight
 }
 
 // Quiet is when people are left alone, in their own time zone. The zero value
@@ -102,9 +102,11 @@ func (m Manners) filled() Manners {
 	if m.Alone == 0 {
 		m.Alone = 3
 	}
+	m.Alone = max(m.Alone, 0)
 	if m.Urgent == 0 {
 		m.Urgent = 48 * time.Hour
 	}
+	m.Urgent = max(m.Urgent, 0)
 	if m.Digest == 0 {
 		m.Digest = 9
 	}

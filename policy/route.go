@@ -20,10 +20,11 @@ type RouteRule struct {
 }
 
 // Route returns the channel of the first rule that a violation fits, or other,
-// and why: "rule 2: the service is Contoso Ledger".
-func Route(rules []RouteRule, other string, v Violation, f Facts) (channel, why string) {
+// and why: "rule 2: the service is Contoso Ledger". Clouds are understood by
+// every word the policy has for them.
+func (p *Policy) Route(rules []RouteRule, other string, v Violation, f Facts) (channel, why string) {
 	for i, r := range rules {
-		if because, fits := r.fits(v, f); fits {
+		if because, fits := p.fits(r, v, f); fits {
 			return r.Channel, fmt.Sprintf("rule %d: %s", i+1, strings.Join(because, ", "))
 		}
 	}
@@ -35,7 +36,7 @@ func Route(rules []RouteRule, other string, v Violation, f Facts) (channel, why 
 
 // CheckRoutes says all that is wrong with rules, so that a bot with a rule that
 // can never do what it says does not start.
-func CheckRoutes(rules []RouteRule) error {
+func (p *Policy) CheckRoutes(rules []RouteRule) error {
 	var errs []error
 	wrong := func(i int, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("routing rule %d: "+format, append([]any{i + 1}, args...)...))
@@ -52,7 +53,7 @@ func CheckRoutes(rules []RouteRule) error {
 		if bare == (RouteRule{}) {
 			wrong(i, "it asks for nothing and would take every violation; make its channel the default one")
 		}
-		if _, err := Default().Canonical(AppCloud, r.Cloud); r.Cloud != "" && err != nil {
+		if _, err := p.Canonical(AppCloud, r.Cloud); r.Cloud != "" && err != nil {
 			wrong(i, "%w", err)
 		}
 		if slices.Contains(rules[:i], r) {
@@ -69,14 +70,14 @@ func channelForm(id string) bool {
 }
 
 // fits reports whether everything that the rule asks for holds, and what that is.
-func (r RouteRule) fits(v Violation, f Facts) (because []string, fits bool) {
+func (p *Policy) fits(r RouteRule, v Violation, f Facts) (because []string, fits bool) {
 	for _, asked := range []struct {
 		what, want string
 		have       []string
 	}{
 		{"the service is", r.Service, []string{v.Service.ID, v.Service.Name}},
 		{"the tenant is", r.Tenant, []string{f.Value(AppTenant), f.Value(SGOwner), v.App.TenantID}},
-		{"the cloud is", cloudOf(r.Cloud), []string{f.Value(AppCloud)}},
+		{"the cloud is", p.cloudOf(r.Cloud), []string{f.Value(AppCloud)}},
 		{"the title is", r.Title, []string{f.Value(Violated), v.Title, v.Control.ID, v.Control.Name}},
 		{"it is with", r.Team, []string{v.Owner.Alias, v.Owner.Email, v.Assignee.Alias, v.Assignee.Email}},
 	} {
@@ -101,11 +102,11 @@ func like(have, want string) bool {
 }
 
 // cloudOf returns a cloud as the tables spell it, or the word itself.
-func cloudOf(word string) string {
+func (p *Policy) cloudOf(word string) string {
 	if word == "" {
 		return ""
 	}
-	if cloud, err := Default().Canonical(AppCloud, word); err == nil {
+	if cloud, err := p.Canonical(AppCloud, word); err == nil {
 		return cloud
 	}
 	return word

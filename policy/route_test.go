@@ -39,7 +39,7 @@ func TestARuleIsTakenForWhatItAsksFor(t *testing.T) {
 		{policy.RouteRule{}, ""},
 	} {
 		tc.rule.Channel = "C0TEAM"
-		channel, why := policy.Route([]policy.RouteRule{tc.rule}, "C0TRIAGE", v, f)
+		channel, why := policy.Default().Route([]policy.RouteRule{tc.rule}, "C0TRIAGE", v, f)
 		switch {
 		case tc.why == "" && (channel != "C0TRIAGE" || why != "none of the 1 routing rules fits"):
 			t.Errorf("%+v: %s because %s", tc.rule, channel, why)
@@ -51,13 +51,13 @@ func TestARuleIsTakenForWhatItAsksFor(t *testing.T) {
 
 func TestTheFirstRuleThatFitsIsTaken(t *testing.T) {
 	v, f := routed()
-	channel, why := policy.Route([]policy.RouteRule{
+	channel, why := policy.Default().Route([]policy.RouteRule{
 		{Cloud: "Fairfax", Channel: "C0A"}, {Cloud: "Mooncake", Channel: "C0B"}, {Team: "rivera", Channel: "C0C"},
 	}, "C0TRIAGE", v, f)
 	if channel != "C0B" || !strings.HasPrefix(why, "rule 2: ") {
 		t.Errorf("%s because %s", channel, why)
 	}
-	if channel, why = policy.Route(nil, "C0TRIAGE", v, f); channel != "C0TRIAGE" || why != "there are no routing rules" {
+	if channel, why = policy.Default().Route(nil, "C0TRIAGE", v, f); channel != "C0TRIAGE" || why != "there are no routing rules" {
 		t.Errorf("%s because %s", channel, why)
 	}
 }
@@ -66,14 +66,14 @@ func TestTheFirstRuleThatFitsIsTaken(t *testing.T) {
 func TestNothingIsNotAMatch(t *testing.T) {
 	for _, r := range []policy.RouteRule{{Service: "*"}, {Title: "*"}, {Team: "*"}, {Tenant: "*"}} {
 		r.Channel = "C0A"
-		if channel, why := policy.Route([]policy.RouteRule{r}, "C0TRIAGE", policy.Violation{}, nil); channel != "C0TRIAGE" {
+		if channel, why := policy.Default().Route([]policy.RouteRule{r}, "C0TRIAGE", policy.Violation{}, nil); channel != "C0TRIAGE" {
 			t.Errorf("%+v: %s because %s", r, channel, why)
 		}
 	}
 }
 
 func TestRulesThatCannotBeMeantAreRefused(t *testing.T) {
-	err := policy.CheckRoutes([]policy.RouteRule{
+	err := policy.Default().CheckRoutes([]policy.RouteRule{
 		{Service: "Ledger", Channel: "C0123ABCD"},
 		{Service: "Ledger"},
 		{Service: "Ledger", Channel: "#ledger"},

@@ -20,7 +20,7 @@ var arrows = map[string][]string{
 	"store/storetest":       {"rehome/store", "rehome/conversation", "rehome/policy", "github.com/google/go-cmp"},
 	"store/bolt":            {"rehome/store", "rehome/conversation", "rehome/policy", "go.etcd.io/bbolt"},
 	"bot":                   {"rehome/conversation", "rehome/policy", "rehome/store"},
-	"bot/slackapp":          {"rehome/bot", "rehome/conversation", "rehome/policy", "rehome/store", "github.com/slack-go/slack", "github.com/gorilla/websocket", "golang.org/x/sync", "golang.org/x/time"},
+	"bot/slackapp":          {"rehome/bot", "rehome/conversation", "rehome/policy", "github.com/slack-go/slack", "github.com/gorilla/websocket", "golang.org/x/sync", "golang.org/x/time"},
 	"bot/intake":            {"rehome/bot", "rehome/conversation", "rehome/policy"},
 	"bot/intake/entratoken": {"rehome/bot/intake", "github.com/coreos/go-oidc"},
 	"bot/entra":             {"rehome/bot", "rehome/conversation", "rehome/policy", "github.com/microsoftgraph", "github.com/microsoft", "github.com/Azure/azure-sdk-for-go", "golang.org/x/sync", "golang.org/x/time"},

@@ -94,7 +94,7 @@ func assemble(p parts) (_ *assembly, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.intake = &intake.Intake{Bot: a.bot, Infer: p.policy.Infer, Route: p.router.place}
+	a.intake = &intake.Intake{Bot: a.bot, Infer: p.policy.Infer, Route: p.router.by(p.policy)}
 	p.door.Intake, p.door.Log = a.intake, p.log
 	a.alerts, err = intake.NewDoor(p.door)
 	return a, err

@@ -131,7 +131,7 @@ func (d direct) rehearse(ctx context.Context, from source, hear func(heard) erro
 	if err != nil {
 		return err
 	}
-	in := &intake.Intake{Bot: r, Infer: d.intake.Infer, Route: router{}.place}
+	in := &intake.Intake{Bot: r, Infer: d.intake.Infer, Route: router{}.by(policy.Default())}
 	return direct{intake: in}.takeIn(ctx, from, hear)
 }
 
@@ -402,7 +402,7 @@ func (p *program) taker(in importInput) (_ taker, done func() error, err error) 
 		return nil, done, err
 	}
 	b := bot.New(bot.Bot{Policy: pol, Store: st, Chat: later{}, People: later{}})
-	return direct{st, &intake.Intake{Bot: b, Infer: pol.Infer, Route: route.place}}, st.Close, nil
+	return direct{st, &intake.Intake{Bot: b, Infer: pol.Infer, Route: route.by(pol)}}, st.Close, nil
 }
 
 // rehearseAlone rehearses on a store that nobody holds, or on none.

@@ -106,7 +106,7 @@ func routesOf(rec intake.Record, err error, pol *policy.Policy, route router) []
 	var out []routed
 	for _, a := range got.Alerts {
 		v := a.Violation
-		channel, why := policy.Route(route.rules, route.other, v, pol.Infer(v))
+		channel, why := pol.Route(route.rules, route.other, v, pol.Infer(v))
 		out = append(out, routed{Line: rec.Line, ID: v.ID, Title: v.Title, Channel: channel, Why: why})
 	}
 	if len(got.Faults) > 0 {

@@ -49,9 +49,9 @@ type ownerSettings struct {
 // tellingSettings say when people are told, and how much at once.
 type tellingSettings struct {
 	Gather string    `yaml:"gather"`
-	Alone  int       `yaml:"alone"`
+	Alone  *int      `yaml:"alone"`
 	Urgent string    `yaml:"urgent"`
-	Digest int       `yaml:"digest"`
+	Digest *int      `yaml:"digest"`
 	Quiet  bot.Quiet `yaml:"quiet"`
 
 	gather, urgent time.Duration // what the words mean
@@ -97,7 +97,7 @@ func (s *settings) checkAlerts() error {
 			return bad(fmt.Sprintf("alertLinks.%d", i), "%q is not an https address; write the one that findings are at or below, such as https://contoso.example/findings", link)
 		}
 	}
-	if err := policy.CheckRoutes(s.Routes); err != nil {
+	if err := s.checkRoutes(); err != nil {
 		first := problemsOf(err)[0]
 		name := "routes"
 		if m := ruleForm.FindStringSubmatch(first); m != nil {
@@ -138,6 +138,19 @@ func (s *settings) checkAlerts() error {
 // is given up rather than sent again.
 var repeats = map[string]bool{"": false, "at-least-once": false, "at-most-once": true}
 
+// checkRoutes checks the routing rules by the words of the policy in force. Where
+// that cannot be read, whoever needs it says so.
+func (s *settings) checkRoutes() error {
+	if len(s.Routes) == 0 {
+		return nil
+	}
+	pol, err := s.policy()
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	return pol.CheckRoutes(s.Routes)
+}
+
 // A Slack user's id.
 var userForm = regexp.MustCompile(`^[UW][A-Z0-9]{6,20}$`)
 
@@ -156,10 +169,10 @@ func (t *tellingSettings) check() error {
 		}
 	}
 	switch {
-	case t.Alone < 0:
-		return bad("telling.alone", "is %d; write up to how many alerts at once are direct messages of their own", t.Alone)
-	case t.Digest < 0 || t.Digest > 23:
-		return bad("telling.digest", "is %d; write the hour of the day, 0 to 23", t.Digest)
+	case t.Alone != nil && *t.Alone < 0:
+		return bad("telling.alone", "is %d; write up to how many alerts at once are direct messages of their own", *t.Alone)
+	case t.Digest != nil && (*t.Digest < 0 || *t.Digest > 23):
+		return bad("telling.digest", "is %d; write the hour of the day, 0 to 23", *t.Digest)
 	case t.Quiet.From < 0 || t.Quiet.From > 23 || t.Quiet.To < 0 || t.Quiet.To > 23:
 		return bad("telling.quiet", "is from %d to %d; write hours of the day, 0 to 23", t.Quiet.From, t.Quiet.To)
 	}
@@ -167,7 +180,18 @@ func (t *tellingSettings) check() error {
 }
 
 func (t *tellingSettings) manners() bot.Manners {
-	return bot.Manners{Window: t.gather, Alone: t.Alone, Quiet: t.Quiet, Urgent: t.urgent, Digest: t.Digest}
+	m := bot.Manners{Window: t.gather, Quiet: t.Quiet, Urgent: t.urgent}
+	// There 0 is what was not said, and here what somebody wrote.
+	if t.Alone != nil {
+		m.Alone = cmp.Or(*t.Alone, -1)
+	}
+	if t.Digest != nil {
+		m.Digest = cmp.Or(*t.Digest, 24)
+	}
+	if t.Urgent != "" && t.urgent == 0 {
+		m.Urgent = -1
+	}
+	return m
 }
 
 // ownership is what ownerSettings say, as the bot looks it up.
@@ -295,9 +319,12 @@ func (s *settings) router() (router, error) {
 	return r, nil
 }
 
-func (r router) place(v policy.Violation, f policy.Facts) conversation.Place {
-	channel, _ := policy.Route(r.rules, r.other, v, f)
-	return conversation.Place{Channel: channel}
+// by returns what says where an alert is worked, by the words of a policy.
+func (r router) by(p *policy.Policy) func(policy.Violation, policy.Facts) conversation.Place {
+	return func(v policy.Violation, f policy.Facts) conversation.Place {
+		channel, _ := p.Route(r.rules, r.other, v, f)
+		return conversation.Place{Channel: channel}
+	}
 }
 
 // secretFile reads the secret that is in a file alone; "" names none.

@@ -200,3 +200,20 @@ func TestASecretComesFromAVariableOrItsFile(t *testing.T) {
 		})
 	}
 }
+
+// What somebody wrote is not taken for what nobody said.
+func TestNoughtIsAnAnswerToHowPeopleAreTold(t *testing.T) {
+	none, midnight := 0, 0
+	said := tellingSettings{Alone: &none, Digest: &midnight, Urgent: "0s"}
+	if err := said.check(); err != nil {
+		t.Fatal(err)
+	}
+	got := said.manners()
+	if got.Alone >= 0 || got.Digest != 24 || got.Urgent >= 0 {
+		t.Errorf("%+v", got)
+	}
+	unsaid := tellingSettings{}
+	if got := unsaid.manners(); got.Alone != 0 || got.Digest != 0 || got.Urgent != 0 {
+		t.Errorf("nothing was said, and it became %+v", got)
+	}
+}
