@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -62,36 +63,44 @@ func (s *Store) forgetConversations(ctx context.Context, then, at time.Time) (f 
 	if err != nil {
 		return f, err
 	}
-	for len(all) > 0 {
-		some := all[:min(len(all), forgetAtOnce)]
-		all = all[len(some):]
-		gone := 0
-		err := s.write(ctx, len(some), func(t *tx) error {
-			gone = 0 // it may be run again
-			busy, err := conversationsOf(t.Tx, next)
+	f.Conversations, err = forgetSome(ctx, s, all, func(t *tx, some []*leaving) (gone int, err error) {
+		busy, err := conversationsOf(t.Tx, next)
+		if err != nil {
+			return 0, err
+		}
+		for _, l := range some {
+			if busy[l.n] {
+				continue
+			}
+			did, err := t.forgetConversation(l, then, at)
 			if err != nil {
-				return err
+				return 0, err
 			}
-			for _, l := range some {
-				if busy[l.n] {
-					continue
-				}
-				did, err := t.forgetConversation(l, then, at)
-				if err != nil {
-					return err
-				}
-				if did {
-					gone++
-				}
+			if did {
+				gone++
 			}
-			return nil
+		}
+		return gone, nil
+	})
+	return f, err
+}
+
+// forgetSome lets go of what is in a list, forgetAtOnce in a transaction, and
+// returns how many went. Forget may be run again with the same ones; it returns
+// how many of them went.
+func forgetSome[T any](ctx context.Context, s *Store, all []T, forget func(t *tx, some []T) (int, error)) (gone int, err error) {
+	for some := range slices.Chunk(all, forgetAtOnce) {
+		went := 0
+		err := s.write(ctx, len(some), func(t *tx) (err error) {
+			went, err = forget(t, some)
+			return err
 		})
 		if err != nil {
-			return f, err
+			return gone, err
 		}
-		f.Conversations += gone
+		gone += went
 	}
-	return f, nil
+	return gone, nil
 }
 
 // leaving returns the conversations that are over since before then and wait for
@@ -272,36 +281,26 @@ func (s *Store) forgetQuarantined(ctx context.Context, then, at time.Time) (f st
 			old = append(old, q.ID)
 		}
 	}
-	for len(old) > 0 {
-		some := old[:min(len(old), forgetAtOnce)]
-		old = old[len(some):]
-		gone := 0
-		err := s.write(ctx, len(some), func(t *tx) error {
-			gone = 0 // it may be run again
-			for _, id := range some {
-				q, was, err := t.quarantined(id)
-				if err != nil || !was || !q.Last.Before(then) { // it came again meanwhile
-					if err != nil {
-						return err
-					}
-					continue
-				}
-				if _, _, err := t.release(id); err != nil {
-					return err
-				}
-				if err := t.say(at, store.EventForget, store.SayExpired(q)); err != nil {
-					return err
-				}
-				gone++
+	f.Quarantined, err = forgetSome(ctx, s, old, func(t *tx, some []uint64) (gone int, err error) {
+		for _, id := range some {
+			q, was, err := t.quarantined(id)
+			if err != nil {
+				return 0, err
 			}
-			return nil
-		})
-		if err != nil {
-			return f, err
+			if !was || !q.Last.Before(then) { // it came again meanwhile
+				continue
+			}
+			if _, _, err := t.release(id); err != nil {
+				return 0, err
+			}
+			if err := t.say(at, store.EventForget, store.SayExpired(q)); err != nil {
+				return 0, err
+			}
+			gone++
 		}
-		f.Quarantined += gone
-	}
-	return f, nil
+		return gone, nil
+	})
+	return f, err
 }
 
 // cutJournal lets the oldest entries go while they are older than then and of
