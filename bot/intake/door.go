@@ -303,7 +303,7 @@ func hostOf(r *http.Request) string {
 // body reads the body, as far as the limits let it. What it takes up of MaxHeld
 // is given back by giveBack.
 func (d *Door) body(w http.ResponseWriter, r *http.Request) (body []byte, giveBack func(), no *refusal) {
-	tooLarge := refuse(http.StatusRequestEntityTooLarge, "the request is larger than %d bytes; send it in parts", d.MaxBody)
+	tooLarge := refuse(http.StatusRequestEntityTooLarge, "the request is larger than %s; send it in parts", sizeOf(d.MaxBody))
 	if r.ContentLength > d.MaxBody {
 		return nil, func() {}, tooLarge
 	}

@@ -399,12 +399,20 @@ func TestOnlyTypesThatAreSpokenAreRead(t *testing.T) {
 	}
 }
 
+func TestALimitIsSaidInTheUnitsPeopleUse(t *testing.T) {
+	for n, want := range map[int64]string{1000: "1000 bytes", 1 << 10: "1 KiB", 1<<20 + 1: "1048577 bytes", 3 << 19: "1536 KiB", 16 << 20: "16 MiB", 1 << 30: "1 GiB"} {
+		if got := sizeOf(n); got != want {
+			t.Errorf("%d is said as %q, want %q", n, got, want)
+		}
+	}
+}
+
 func TestWhatIsTooMuchIsRefusedWhole(t *testing.T) {
 	l := open(t)
 	huge := strings.Repeat(" ", 16<<20) + violation("1", "")
 	r := request("application/json", huge)
-	if w := l.do(r); w.Code != http.StatusRequestEntityTooLarge {
-		t.Errorf("with a length: %d", w.Code)
+	if w := l.do(r); w.Code != http.StatusRequestEntityTooLarge || !strings.Contains(w.Body.String(), "larger than 16 MiB; send it in parts") {
+		t.Errorf("with a length: %d %s", w.Code, w.Body)
 	}
 	r = request("application/json", huge)
 	r.ContentLength = -1 // chunked

@@ -75,6 +75,19 @@ func (r *room) give(n int64) {
 	r.free += n
 }
 
+// sizeOf says a limit in bytes as people do: 16 MiB.
+func sizeOf(n int64) string {
+	for _, unit := range []struct {
+		bytes int64
+		name  string
+	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
+		if n >= unit.bytes && n%unit.bytes == 0 {
+			return strconv.FormatInt(n/unit.bytes, 10) + " " + unit.name
+		}
+	}
+	return strconv.FormatInt(n, 10) + " bytes"
+}
+
 var errNoRoom = errors.New("no room for the body")
 
 // holding reads a body and takes room for what it has read.
