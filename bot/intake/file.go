@@ -223,6 +223,7 @@ type rows struct {
 	columns []Column
 	csv     *csv.Reader
 	in      *meter
+	head    []byte // the line of column names that says the same without a mapping; for what is kept
 }
 
 // header reads the first row of a CSV file and finds out what its columns fill.
@@ -236,7 +237,7 @@ func header(r *bufio.Reader, m Mapping) (*rows, error) {
 	s.csv.Comma = separator(first)
 	s.csv.FieldsPerRecord = -1 // told apart below, by line
 	s.csv.ReuseRecord = true
-	s.in.left = MaxRecord
+	s.in.next(0)
 	names, err := s.csv.Read()
 	switch {
 	case errors.Is(err, io.EOF):
@@ -249,7 +250,27 @@ func header(r *bufio.Reader, m Mapping) (*rows, error) {
 		names[i] = oneLine(names[i])
 	}
 	s.layout = layoutOf(names, m)
-	return s, s.name(names, m)
+	if err := s.name(names, m); err != nil {
+		return nil, err
+	}
+	s.head = mappedHead(names, m, s.csv.Comma)
+	return s, nil
+}
+
+// mappedHead returns a line of column names that needs no mapping.
+func mappedHead(names []string, m Mapping, comma rune) []byte {
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	w.Comma = comma
+	cells := slices.Clone(names)
+	for i, name := range names {
+		if to, mapped := m[name]; mapped {
+			cells[i] = to
+		}
+	}
+	_ = w.Write(cells) // into memory
+	w.Flush()
+	return b.Bytes()
 }
 
 // separator returns what separates the cells of the first line: European
@@ -296,18 +317,13 @@ func (s *rows) paths() string {
 	return strings.Join(slices.Compact(slices.Sorted(maps.Values(s.layout.columns))), ", ")
 }
 
-// records yields a record for each row.
+// records yields a record for each row. One that cannot be read is yielded with
+// its text under the names of the columns: a small CSV file of its own, which can
+// be read again as it is, or corrected and imported.
 func (s *rows) records(yield func(Record, error) bool) {
-	filled := map[string]string{} // path → column, for faults
-	for _, c := range s.columns {
-		filled[c.Path] = c.Name
-	}
-	if s.layout.kind == inventory.kind {
-		filled["id"] = filled["app.appId"]
-	}
-	delete(filled, "")
+	filled := s.filled()
 	for index, last := 0, 1; ; {
-		s.in.left = MaxRecord // for the next row
+		s.in.next(s.csv.InputOffset())
 		cells, err := s.csv.Read()
 		if errors.Is(err, io.EOF) {
 			return
@@ -316,12 +332,12 @@ func (s *rows) records(yield func(Record, error) bool) {
 		var bad *csv.ParseError
 		switch {
 		case errors.Is(err, errRowTooLong):
-			rec.Line = last + 1
+			rec.Line, rec.Raw = last+1, begin(s.asFile())
 			yield(rec, malformed("", "a row is over 1 MiB, or a quote that is opened in it is never closed; correct it and import the rest again"))
 			return
 		case errors.As(err, &bad):
-			rec.Line, last = bad.StartLine, bad.Line
-			if !yield(rec, malformed("", "the quotes of this row are wrong; put cells that hold quotes in quotes, and double the quotes in them")) {
+			rec.Line, last, rec.Raw = bad.StartLine, bad.Line, s.asFile()
+			if !yield(rec, malformed("", fmt.Sprintf("the quotes of this row are wrong (line %d, byte %d); put cells that hold quotes in quotes, and double the quotes in them", bad.Line, bad.Column))) {
 				return
 			}
 			index++
@@ -342,6 +358,50 @@ func (s *rows) records(yield func(Record, error) bool) {
 	}
 }
 
+// filled returns the column that fills each path, for faults.
+func (s *rows) filled() map[string]string {
+	filled := map[string]string{}
+	for _, c := range s.columns {
+		filled[c.Path] = c.Name
+	}
+	if s.layout.kind == inventory.kind {
+		filled["id"] = filled["app.appId"]
+	}
+	delete(filled, "")
+	return filled
+}
+
+// asFile returns the text of the row that was read last under the names of the
+// columns. Where a column is one for key material nobody can tell which part of
+// the text is that, so that the names are all there is.
+func (s *rows) asFile() []byte {
+	for _, c := range s.columns {
+		if keyMembers[fold(c.Name)] || keyMembers[squash(c.Name)] {
+			return slices.Concat(s.head, []byte("[left out: a column is for key material]"))
+		}
+	}
+	return slices.Concat(s.head, bytes.Trim(s.in.row(s.csv.InputOffset()), "\r\n"))
+}
+
+// rowIn returns the record of a row that was kept as a file of its own.
+func rowIn(kept []byte) (Piece, bool) {
+	if !isCSV("", kept) {
+		return Piece{}, false
+	}
+	f, err := Open(bytes.NewReader(kept), ".csv", nil)
+	if err != nil {
+		return Piece{}, false
+	}
+	var rows []Piece
+	for rec, err := range f.Records() {
+		rows = append(rows, Piece{rec, err})
+	}
+	if len(rows) != 1 {
+		return Piece{}, false
+	}
+	return rows[0], true
+}
+
 func blank(cells []string) bool {
 	return !slices.ContainsFunc(cells, func(c string) bool { return strings.TrimSpace(c) != "" })
 }
@@ -350,8 +410,7 @@ func blank(cells []string) bool {
 func (s *rows) record(cells []string) ([]byte, error) {
 	row := map[string]any{}
 	if len(cells) != len(s.columns) {
-		text, _ := json.Marshal(cells) // texts only
-		return text, malformed("", fmt.Sprintf("the row has %d cells where there are %d columns; put cells that hold a %q in quotes", len(cells), len(s.columns), s.csv.Comma))
+		return s.asFile(), malformed("", fmt.Sprintf("the row has %d cells where there are %d columns; put cells that hold a %q in quotes", len(cells), len(s.columns), s.csv.Comma))
 	}
 	at := map[string]string{}
 	for i, c := range s.columns {
@@ -415,11 +474,23 @@ func set(row map[string]any, path string, value any) {
 var errRowTooLong = errors.New("the row is too long")
 
 // meter gives no more than is left, so that a quote that is never closed does
-// not bring a whole file into memory.
+// not bring a whole file into memory, and holds what it gave of the row that is
+// being read.
 type meter struct {
 	r    io.Reader
 	left int
+	held []byte
+	from int64 // where in the input held begins
 }
+
+// next lets go of all before a place in the input, at which the next row begins.
+func (m *meter) next(at int64) {
+	m.left = MaxRecord
+	m.held, m.from = m.held[at-m.from:], at
+}
+
+// row returns what there is of the row that was begun, up to a place in the input.
+func (m *meter) row(to int64) []byte { return m.held[:to-m.from] }
 
 func (m *meter) Read(p []byte) (int, error) {
 	if m.left <= 0 {
@@ -427,5 +498,6 @@ func (m *meter) Read(p []byte) (int, error) {
 	}
 	n, err := m.r.Read(p[:min(len(p), m.left)])
 	m.left -= n
+	m.held = append(m.held, p[:n]...)
 	return n, err
 }

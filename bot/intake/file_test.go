@@ -113,7 +113,7 @@ func TestFaultsNameTheLineAndTheColumn(t *testing.T) {
 		"2: App Id is not a GUID; send it as 00000000-0000-0000-0000-000000000000",
 		"4: Current Due Date must be a time such as 2026-11-18T07:00:00Z or a date such as 2026-11-18",
 		"6: the row has 2 cells where there are 12 columns; put cells that hold a ',' in quotes",
-		"7: the quotes of this row are wrong; put cells that hold quotes in quotes, and double the quotes in them",
+		"7: the quotes of this row are wrong (line 7, byte 9); put cells that hold quotes in quotes, and double the quotes in them",
 		"8: KPI Action Item Id is missing; add it",
 		"9: ",
 	}
@@ -126,6 +126,74 @@ func TestFaultsNameTheLineAndTheColumn(t *testing.T) {
 		got = append(got, fmt.Sprintf("%d: %s", p.Line, said))
 	}
 	same(t, want, got)
+}
+
+// A row that cannot be read is kept with its text and its line, as a small file
+// that can be corrected, and read again: also when the columns were mapped.
+func TestARowThatCannotBeReadIsKeptAsItCame(t *testing.T) {
+	const (
+		app        = "3f6b2a10-8c4d-4e21-9a7b-5d0e6c1f2a01"
+		head, kept = "Nr;title;App;Wer\n", "id;title;app.appId;-\n"
+	)
+	for name, c := range map[string]struct {
+		rest string // of the file, behind line 2
+		line int    // that the row begins on
+		want string // as which the row is kept, or what it begins with
+		says string
+	}{
+		"bare quotes":        {"7;a \"bare\" quote;;\n", 3, `7;a "bare" quote;;`, "(line 3, byte 5)"},
+		"over two lines":     {"7;\"a\r\nb\" c\";;\r\n", 3, "7;\"a\r\nb\" c\";;", "(line 4, byte 2)"},
+		"behind blank lines": {"\r\n\n7;few\n", 5, "7;few", "2 cells"},
+		"never closed":       {"7;\"open;;\n8;more;;", 3, "7;\"open;;\n8;more;;", "(line 4, byte 9)"},
+		"far too long":       {"7;\"" + strings.Repeat("long ", MaxRecord/4), 3, "7;\"long long ", "never closed"},
+		"with a secret":      {"7;a \"bare\" -----BEGIN PRIVATE KEY-----MIIEcanary;;\n", 3, `7;a "bare" [`, "quotes"},
+		"with a password":    {"7;a \"bare\" password=canary;;\n", 3, `7;a "bare" password=[removed];;`, "quotes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, all := pieces(t, "x.csv", head+"6;fine;"+app+";x\n"+c.rest, "Nr=id", "App=app.appId", "Wer=-")
+			l := open(t)
+			if _, err := l.Intake.Take(t.Context(), func(r Record) string { return fmt.Sprintf("import x.csv:%d", r.Line) }, all); err != nil {
+				t.Fatal(err)
+			}
+			q := l.quarantined(t)
+			if len(q) != 1 {
+				t.Fatalf("%d are in quarantine, want the one row", len(q))
+			}
+			if body := string(q[0].Body); !strings.HasPrefix(body, kept+c.want) || strings.Contains(body, "canary") ||
+				!strings.Contains(q[0].Why, c.says) || q[0].Source != fmt.Sprint("import x.csv:", c.line) {
+				t.Errorf("%s is kept as %.200q, because %q", q[0].Source, body, q[0].Why)
+			}
+			if became, err := l.Intake.Reread(t.Context(), q); err != nil || !became[0].Quarantined || became[0].Opened != 0 {
+				t.Errorf("read again it became %v, %v", became, err)
+			}
+			q[0].Body = []byte(kept + "7;corrected;" + app + ";x\n") // as a later version may read it
+			if became, err := l.Intake.Reread(t.Context(), q); err != nil || became[0].Opened != 1 || len(l.quarantined(t)) != 0 {
+				t.Errorf("corrected it became %v, %v", became, err)
+			}
+		})
+	}
+}
+
+// In the text of a row nobody can tell what was in the column of a password.
+func TestARowWithAColumnForKeyMaterialIsNotKept(t *testing.T) {
+	_, all := pieces(t, "x.csv", "id,title,Client Secret\n7,a \"bare\" quote,canary\n8,canary\n9,\"canary\n")
+	for _, p := range all {
+		if got := p.reading(); len(got.Faults) != 1 || string(got.Clean) != "id,title,Client Secret\n[left out: a column is for key material]" {
+			t.Errorf("line %d is kept as %q", p.Line, got.Clean)
+		}
+	}
+	if len(all) != 3 {
+		t.Errorf("%d rows", len(all))
+	}
+}
+
+// What was kept of other things than rows is not taken for a file.
+func TestWhatIsNoRowIsReadAgainAsARecord(t *testing.T) {
+	for _, kept := range []string{"", "title", "no JSON", "id,title\n", "id,title\n1,a\n2,b\n", `["7","few"]`, "{"} {
+		if _, is := rowIn([]byte(kept)); is || len(again([]byte(kept)).Faults) == 0 {
+			t.Errorf("%q is taken for a row, or let go", kept)
+		}
+	}
 }
 
 func TestFilesThatCannotBeReadSayWhatToDo(t *testing.T) {

@@ -72,13 +72,21 @@ func (in *Intake) Take(ctx context.Context, source func(Record) string, pieces [
 // stays. Became.Index is the place in kept.
 func (in *Intake) Reread(ctx context.Context, kept []bot.Quarantined) ([]Became, error) {
 	t := taking{in: in, now: in.now()}
-	for i, w := range t.workUp(len(kept), func(i int) Reading { return Read(kept[i].Body) }) {
+	for i, w := range t.workUp(len(kept), func(i int) Reading { return again(kept[i].Body) }) {
 		t.add(Became{Index: i}, w)
 		if len(w.Faults) == 0 {
 			t.batch.Release = append(t.batch.Release, kept[i].ID)
 		}
 	}
 	return t.commit(ctx)
+}
+
+// again reads what was kept: a record, or a row under the names of its columns.
+func again(kept []byte) Reading {
+	if row, is := rowIn(kept); is {
+		return row.reading()
+	}
+	return Read(kept)
 }
 
 func (in *Intake) now() time.Time {
