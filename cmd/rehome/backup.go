@@ -31,6 +31,9 @@ journal's chain. Nothing is overwritten, and a copy that is not whole is not kep
 It is for its owner alone, as it holds all that the store does. Keep it on another
 disk, and try now and then whether it can be restored (deploy/backup.md).
 
+What a backup of the same name, but for the time in it, has left because it was
+killed (NAME.unfinished-N) is removed first, and said.
+
 The disk of the store needs room for one copy. A plain cp of a store in use is no
 backup: it has parts of different moments.`,
 		Example: `  rehome backup
@@ -78,6 +81,7 @@ func (p *program) backup(ctx context.Context, storeFlag, to, format string) (err
 	}
 	fmt.Fprintf(p.out, "%s is a whole backup of %s\n", to, path)
 	p.printContents(found)
+	p.printSwept(found.Swept)
 	return nil
 }
 
@@ -93,7 +97,7 @@ func seeAll(err error, path string) error {
 // be, and not what it was called meanwhile.
 func unwritten(err error, path string) error {
 	var system *fs.PathError
-	if errors.As(err, &system) && (strings.HasPrefix(system.Path, path+".new-") || strings.HasPrefix(path, system.Path)) {
+	if errors.As(err, &system) && (strings.HasPrefix(system.Path, path+bolt.Unfinished) || strings.HasPrefix(path, system.Path)) {
 		return fmt.Errorf("%s cannot be written: %w; name a file in a folder that is there, has room, and that you may write", path, system.Err)
 	}
 	return asOwner(err)
@@ -132,6 +136,13 @@ func (p *program) printContents(f bolt.Examined) {
 		return
 	}
 	fmt.Fprintf(p.out, "  journal entry %d is the last, of %s, hash %s\n", f.Journal.Last, timeOf(*f.Journal.At), f.Journal.Hash)
+}
+
+// printSwept says which files were in the way.
+func (p *program) printSwept(files []string) {
+	for _, file := range files {
+		fmt.Fprintf(p.out, "  %s is removed: a command that was killed had left it\n", file)
+	}
 }
 
 // sizeOf writes a number of bytes for people.

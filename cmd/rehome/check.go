@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -25,7 +23,8 @@ sentinel beside it, and the journal's chain, in which a changed or missing entry
 shows. It prints one line for each problem, with what to do, and changes nothing.
 
 The bot may run: then a copy of its store as it is now is checked. That needs room
-for two copies for a while, beside the store.
+for two copies for a while, beside the store. What a check that was killed has left
+of that (STORE.unfinished-N) is removed, and said.
 
 The journal's last hash stands for all that came before: a backup whose hash you
 wrote down has the same journal that it had then.
@@ -85,15 +84,17 @@ func examine(ctx context.Context, path string) (found bolt.Examined, err error) 
 		return bolt.Examine(path)
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	copied, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".check-*") // 0600
+	copied, err := bolt.NewDraft(path)
 	if err != nil {
 		return found, err
 	}
-	defer func() { _ = os.Remove(copied.Name()) }()
+	defer copied.Discard()
 	if err := errors.Join(r.snapshot(ctx, copied), copied.Close()); err != nil {
 		return found, err
 	}
-	return bolt.ExamineCopy(copied.Name(), path)
+	found, err = bolt.ExamineCopy(copied.Name(), path)
+	found.Swept = copied.Swept
+	return found, err
 }
 
 func (p *program) printExamined(f bolt.Examined) {
@@ -107,6 +108,7 @@ func (p *program) printExamined(f bolt.Examined) {
 	for _, note := range f.Notes {
 		fmt.Fprintf(p.out, "note: %s: %s; %s\n", note.Where, oneLine(note.What), note.Do)
 	}
+	p.printSwept(f.Swept)
 	if len(f.Problems) > 0 {
 		fmt.Fprintf(p.out, "%s: %s found\n", f.Path, count(len(f.Problems), "problem"))
 		return

@@ -50,5 +50,6 @@ func (p *program) compact(at, format string) error {
 		return p.writeJSON(done)
 	}
 	fmt.Fprintf(p.out, "%s had %s and has %s now; %s went\n", path, sizeOf(done.Before), sizeOf(done.After), count(done.FreePages, "free page"))
+	p.printSwept(done.Swept)
 	return nil
 }

@@ -76,6 +76,7 @@ func (p *program) restore(backup, to, format string) error {
 	}
 	fmt.Fprintf(p.out, "%s is restored from %s, %s\n", path, backup, of)
 	p.printContents(r.Examined)
+	p.printSwept(r.Swept)
 	if r.Deliveries > 0 {
 		fmt.Fprintf(p.out, "  %s may have been made since; each message is looked for in Slack before it is sent again\n", countOf(r.Deliveries, "delivery", "deliveries"))
 	}

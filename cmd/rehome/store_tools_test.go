@@ -76,6 +76,13 @@ func TestTheToolsWorkBesideABotThatRuns(t *testing.T) {
 	if stat, err := os.Stat(backup); err != nil || stat.Mode().Perm() != 0o600 {
 		t.Errorf("the backup is %v, %v", stat, err)
 	}
+	left := path + bolt.Unfinished + "1" // as by a check that was killed
+	if err := os.WriteFile(left, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := once(env, "check"); code != done || !strings.Contains(out, "  "+left+" is removed: ") {
+		t.Errorf("check: %d %s%s", code, out, errs)
+	}
 	for _, args := range [][]string{{"check"}, {"check", path}} {
 		if code, out, errs := once(env, args...); code != done || !strings.Contains(out, path+" is a store, and nothing is wrong with it") {
 			t.Errorf("%v: %d %s%s", args, code, out, errs)

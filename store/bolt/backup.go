@@ -33,22 +33,21 @@ func (s *Store) Snapshot(ctx context.Context) (*os.File, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	made, err := os.CreateTemp(filepath.Dir(s.path), filepath.Base(s.path)+".copy-*") // 0600
+	made, err := NewDraft(s.path)
 	if err != nil {
 		return nil, err
 	}
-	// Whatever becomes of this process, nothing is left.
-	err = os.Remove(made.Name())
-	if err == nil {
-		err = copyOf(s.db, made)
-	}
+	// The file stays as long as it is open: whatever becomes of this process,
+	// nothing is left.
+	made.Discard()
+	err = copyOf(s.db, made.File)
 	if err == nil {
 		_, err = made.Seek(0, io.SeekStart)
 	}
 	if err != nil {
 		return nil, errors.Join(closed(err), made.Close())
 	}
-	return made, nil
+	return made.File, nil
 }
 
 // leaves is the room in bytes that a copy leaves on the disk: more than the store
@@ -107,12 +106,12 @@ func unlessThere(from, to string) error {
 
 // keep makes a backup of what copy writes and moves it to path.
 func keep(path string, at time.Time, move func(from, to string) error, copy func(*os.File) error) (Examined, error) {
-	made, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // 0600
+	made, err := NewDraft(path)
 	if err != nil {
 		return Examined{}, err
 	}
-	defer func() { _ = os.Remove(made.Name()) }()
-	if err := errors.Join(copy(made), made.Sync(), made.Close()); err != nil {
+	defer made.Discard()
+	if err := errors.Join(copy(made.File), made.Sync(), made.Close()); err != nil {
 		return Examined{}, err
 	}
 	if stat, err := os.Stat(made.Name()); err != nil || stat.Size() == 0 { // for bbolt an empty file is a new one
@@ -125,6 +124,7 @@ func keep(path string, at time.Time, move func(from, to string) error, copy func
 		return Examined{}, err
 	}
 	found, worse := whole(made.Name(), path) // says better what is damaged
+	found.Swept = made.Swept
 	if err := cmp.Or(worse, err); err != nil {
 		return found, err
 	}

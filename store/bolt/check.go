@@ -40,6 +40,8 @@ type Examined struct {
 	Problems      []Problem     `json:"problems"`
 	Notes         []Problem     `json:"notes"` // that harm nothing yet
 
+	Swept []string `json:"swept,omitempty"` // unfinished files that a process which was killed had left, and that are removed
+
 	id []byte
 }
 

@@ -15,6 +15,8 @@ type Compacted struct {
 	Before    int64  `json:"before"` // bytes
 	After     int64  `json:"after"`  // bytes
 	FreePages int    `json:"freePages"`
+
+	Swept []string `json:"swept,omitempty"` // as in Examined
 }
 
 // compactAtOnce is how many bytes of records one transaction of the new file
@@ -54,15 +56,16 @@ func (c *Compacted) replace(db *bbolt.DB, size int64) error {
 		return err
 	}
 	c.Before, c.FreePages = size, db.Stats().FreePageN
+	made, err := NewDraft(c.Path) // what was left behind makes room
+	if err != nil {
+		return err
+	}
+	defer made.Discard()
+	c.Swept = made.Swept
 	dir := filepath.Dir(c.Path)
 	if free := roomOn(dir); free < size+leaves {
 		return fmt.Errorf("the disk of %s has %d MiB left, and compacting needs up to %d; make room there", dir, free>>20, (size+leaves)>>20)
 	}
-	made, err := os.CreateTemp(dir, filepath.Base(c.Path)+".new-*") // 0600
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(made.Name()) }()
 	if err := errors.Join(made.Close(), compactTo(made.Name(), db)); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package bolt
 import (
 	"errors"
 	"os"
+	"testing"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -84,4 +85,17 @@ func NoRoom() (undo func()) {
 	was := roomOn
 	roomOn = func(string) int64 { return 3 << 20 }
 	return func() { roomOn = was }
+}
+
+// LockFolder locks a folder as another program may, until it is undone.
+func LockFolder(t *testing.T, dir string) (undo func()) {
+	t.Helper()
+	folder, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !lockAlone(folder) {
+		t.Fatalf("%s is locked already", dir)
+	}
+	return func() { _ = folder.Close() }
 }

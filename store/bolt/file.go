@@ -62,6 +62,7 @@ func openFile(path string, o Options) (*bbolt.DB, error) {
 	if err == nil {
 		err = migrate(db, path, has, o.Log)
 	}
+	tidy(path, o.Log)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -102,11 +103,11 @@ func create(path string, unsynced bool) error {
 	if err := makeDir(dir); err != nil {
 		return err
 	}
-	made, err := os.CreateTemp(dir, filepath.Base(path)+".new-*") // 0600
+	made, err := NewDraft(path)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(made.Name()) }()
+	defer made.Discard()
 	if err := made.Close(); err != nil {
 		return err
 	}
@@ -298,11 +299,11 @@ func settleSentinel(path string, sentinel, id []byte) error {
 
 func writeSentinel(path string, id []byte) error {
 	at := sentinelOf(path)
-	made, err := os.CreateTemp(filepath.Dir(at), filepath.Base(at)+".new-*")
+	made, err := NewDraft(at)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(made.Name()) }()
+	defer made.Discard()
 	_, err = made.Write(append(bytes.Clone(id), '\n'))
 	if err := errors.Join(err, made.Sync(), made.Close()); err != nil {
 		return err

@@ -66,12 +66,12 @@ func Restore(backup, path string, at time.Time) (Restored, error) {
 	if err := makeDir(dir); err != nil {
 		return r, err
 	}
-	made, err := os.CreateTemp(dir, filepath.Base(path)+".new-*") // 0600
+	made, err := NewDraft(path)
 	if err != nil {
 		return r, err
 	}
-	defer func() { _ = os.Remove(made.Name()) }()
-	if err := errors.Join(copyFile(made, backup), made.Sync(), made.Close()); err != nil {
+	defer made.Discard()
+	if err := errors.Join(copyFile(made.File, backup), made.Sync(), made.Close()); err != nil {
 		return r, err
 	}
 	found, err := whole(made.Name(), path)
@@ -91,6 +91,7 @@ func Restore(backup, path string, at time.Time) (Restored, error) {
 		return r, err
 	}
 	r.Notes = slices.DeleteFunc(r.Notes, func(n Problem) bool { return n.Where == theSentinel }) // it is written now
+	r.Swept = made.Swept
 	if found.BackupOf != nil {
 		r.Of = inUTC(*found.BackupOf)
 	}
