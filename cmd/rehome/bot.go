@@ -62,6 +62,7 @@ type assembly struct {
 	stopping   atomic.Bool   // no new work is taken
 	abandoned  bool          // something did not end in time, and may still use the store
 
+	asking  *inquiries
 	reached asked[slackapp.Standing] // how Slack answered last
 	rooms   rooms
 	changes changes
@@ -70,7 +71,7 @@ type assembly struct {
 // assemble opens the store and connects nothing. Whoever gets an assembly must
 // close it; the directory is closed with it, or when there is none.
 func assemble(p parts) (_ *assembly, err error) {
-	a := &assembly{parts: p, stopWithin: stopWithin}
+	a := &assembly{parts: p, stopWithin: stopWithin, asking: newInquiries()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -118,6 +119,7 @@ func (a *assembly) close() error {
 	if a.directory != nil {
 		a.directory.Close()
 	}
+	a.asking.end()
 	if a.chat != nil {
 		a.chat.Close()
 	}

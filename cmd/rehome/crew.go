@@ -86,7 +86,9 @@ func (a *assembly) run(ctx context.Context, more ...func(context.Context) error)
 	doors := &crew{fail: c.fail}
 	// First, so that whoever is told that the bot is up finds it there.
 	if l := listenBeside(ctx, a.path, a.log); l != nil {
-		doors.begin("the socket beside the store", func() error { return answerBeside(serving, l, a.path, direct{a.store, a.intake}, a.ready, a.log) })
+		doors.begin("the socket beside the store", func() error {
+			return answerBeside(serving, l, a.path, direct{a.store, a.intake}, a.ready(doctorWithin), a.log)
+		})
 	}
 	for _, f := range more {
 		doors.begin("HTTP", func() error { return f(serving) })

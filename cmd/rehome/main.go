@@ -13,7 +13,7 @@
 //	bot.go         a store, a policy, a chat and a bot put together
 //	demo.go        … against the sandbox
 //	serve.go       … against Slack
-//	ready.go       whether it can do its work, as /readyz says
+//	ready.go       whether it can do its work, as /readyz says; asked.go remembers how Slack answered
 //	crew.go        what runs, and the order in which it ends
 //	doctor*.go     what is wrong with a set-up, and the fix
 //	remembered.go  list, show, outbox: from the file, or over socket.go from whoever holds it

@@ -21,10 +21,11 @@ import (
 //
 //	{"status": "not ready", "components": [
 //	  {"component": "store", "state": "ok"},
-//	  {"component": "slack", "state": "token_revoked", "what": "…", "fix": "…"}
+//	  {"component": "slack", "state": "token_revoked", "what": "…", "fix": "…", "age": "3s"}
 //	]}
 //
-// It is 503 when something is amiss without which there is no work: the store, a
+// A probe is answered within probeWithin, whatever Slack does: with what is known
+// of Slack, which says how long ago Slack said it. It is 503 when something is amiss without which there is no work: the store, a
 // token that Slack takes, a way in from Slack, the right to post, the triage
 // channel. Whatever else is amiss is said, and the answer is 200. The log has a
 // line for each change, however often somebody asks or nobody does.
@@ -35,6 +36,7 @@ type component struct {
 	State string `json:"state"` // ok, or a code: Slack's own where it has one
 	What  string `json:"what,omitempty"`
 	Fix   string `json:"fix,omitempty"`
+	Age   string `json:"age,omitempty"` // how long ago Slack said so, in whole seconds; "" where it needs no asking
 
 	Needed bool `json:"needed,omitempty"` // without it there is no work
 }
@@ -47,6 +49,7 @@ type answered struct {
 
 const (
 	stateOK      = "ok"
+	stateAsking  = "asking" // Slack was never heard of it
 	statusReady  = "ready"
 	statusUnwell = "not ready"
 	statusEnding = "stopping"
@@ -54,9 +57,24 @@ const (
 
 func (c component) ok() bool { return c.State == stateOK }
 
-// ready answers /readyz.
-func (a *assembly) ready(w http.ResponseWriter, r *http.Request) {
-	all := a.look(r.Context())
+// Kubernetes gives a probe one second, unless it is told otherwise; whoever asks
+// beside the store wants the whole answer.
+const (
+	probeWithin  = 500 * time.Millisecond
+	doctorWithin = 10 * time.Second
+)
+
+// ready answers how everything is, and waits for Slack no longer than within.
+func (a *assembly) ready(within time.Duration) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		// Whoever asked may go away; that says nothing about any component.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), within)
+		defer cancel()
+		a.sayReady(w, a.look(ctx))
+	}
+}
+
+func (a *assembly) sayReady(w http.ResponseWriter, all []component) {
 	status := statusReady
 	if slices.ContainsFunc(all, func(c component) bool { return c.Needed && !c.ok() }) {
 		status = statusUnwell
@@ -101,15 +119,11 @@ func alive(failed func() error) http.HandlerFunc {
 	}
 }
 
-// readyWithin bounds each thing that is waited for.
-const readyWithin = 2 * time.Second
-
-// look finds out how all components are, and logs what has changed.
+// look finds out how all components are, and logs what has changed. When ctx ends
+// it waits for Slack no more.
 func (a *assembly) look(ctx context.Context) []component {
-	ctx, cancel := context.WithTimeout(ctx, readyWithin)
-	defer cancel()
-	all := []component{a.storeState(ctx)}
-	slack, scopes := a.slackState() //nolint:contextcheck // the answer is shared by all who ask, so no one caller ends it
+	all := []component{a.storeState(context.WithoutCancel(ctx))} // it waits for nobody
+	slack, scopes := a.slackState(ctx)
 	all = append(all, slack)
 	if slack.ok() {
 		all = append(all, scopes)
@@ -121,7 +135,7 @@ func (a *assembly) look(ctx context.Context) []component {
 		all = append(all, a.socketState())
 	}
 	if slack.ok() {
-		all = append(all, a.channelStates()...) //nolint:contextcheck // as above
+		all = append(all, a.channelStates(ctx)...)
 	}
 	a.changes.say(a.log, all)
 	return all
@@ -148,20 +162,24 @@ func (a *assembly) storeState(ctx context.Context) component {
 }
 
 // slackState is whether Slack is there and takes our token, and what that may do.
-func (a *assembly) slackState() (slack, scopes component) {
-	slack, scopes = component{Name: "slack", State: stateOK, Needed: true}, component{Name: "scopes", State: stateOK}
-	s, err := a.reached.ask(a.chat.Stand, reachedFor, unreachedFor)
-	if err != nil {
-		code, needed := slackapp.CodeOf(err)
+func (a *assembly) slackState(ctx context.Context) (slack, scopes component) {
+	said := a.reached.ask(ctx, a.asking, a.chat.Stand, reachedFor, unreachedFor)
+	slack, scopes = component{Name: "slack", State: stateOK, Age: said.age(), Needed: true}, component{Name: "scopes", State: stateOK, Age: said.age()}
+	switch {
+	case said.at.IsZero():
+		slack.State, slack.What, slack.Fix = stateAsking, "Slack has not answered yet", "wait a moment"
+		return slack, scopes
+	case said.err != nil:
+		code, needed := slackapp.CodeOf(said.err)
 		slack.State = code
-		if errors.Is(err, slackapp.ErrTokenRefused) {
+		if errors.Is(said.err, slackapp.ErrTokenRefused) {
 			slack.What, slack.Fix = strings.TrimSpace("Slack refuses the bot token "+needed), slackapp.TokenFix(code)
 		} else {
 			slack.What, slack.Fix = "Slack cannot be reached", "check name resolution, proxy and firewall; everything waits meanwhile"
 		}
 		return slack, scopes
 	}
-	if missing := s.Missing(); len(missing) > 0 {
+	if missing := said.is.Missing(); len(missing) > 0 {
 		scopes.Needed = slices.Contains(missing, "chat:write")
 		scopes.State, scopes.What, scopes.Fix = "missing_scope", "the bot token lacks "+strings.Join(missing, ", "), slackapp.TokenFix("missing_scope")
 	}
@@ -218,24 +236,29 @@ func (p *parts) channels() []namedChannel {
 
 // channelStates asks about all channels at once: one that Slack is slow about
 // does not hold up the others.
-func (a *assembly) channelStates() []component {
+func (a *assembly) channelStates(ctx context.Context) []component {
 	named := a.channels()
 	all := make([]component, len(named))
 	var wg sync.WaitGroup
 	for i, c := range named {
-		wg.Go(func() { all[i] = a.channelState(c) })
+		wg.Go(func() { all[i] = a.channelState(ctx, c) })
 	}
 	wg.Wait()
 	return all
 }
 
 // channelState is whether a channel is there and we are in it.
-func (a *assembly) channelState(named namedChannel) component {
-	c := component{Name: "channel " + named.id, State: stateOK, What: named.as, Needed: named.as == "triage"}
-	channel, err := a.rooms.of(named.id).ask(func(ctx context.Context) (slackapp.Channel, error) { return a.chat.Channel(ctx, named.id) }, roomFor, reachedFor)
-	if code, fix := slackapp.ChannelFix(channel, err); code != "" {
+func (a *assembly) channelState(ctx context.Context, named namedChannel) component {
+	said := a.rooms.of(named.id).ask(ctx, a.asking, func(ctx context.Context) (slackapp.Channel, error) { return a.chat.Channel(ctx, named.id) }, roomFor, reachedFor)
+	c := component{Name: "channel " + named.id, State: stateOK, What: named.as, Age: said.age(), Needed: named.as == "triage"}
+	if said.at.IsZero() {
+		c.State, c.What, c.Fix = stateAsking, "Slack has not said yet how the "+named.as+" channel is", "wait a moment"
+		c.Needed = false
+		return c
+	}
+	if code, fix := slackapp.ChannelFix(said.is, said.err); code != "" {
 		c.State, c.What, c.Fix = code, "the "+named.as+" channel cannot be used", fix
-		if passing(err, code) {
+		if passing(said.err, code) {
 			c.Needed = false // Slack would not say just now
 		}
 	}
@@ -245,58 +268,6 @@ func (a *assembly) channelState(named namedChannel) component {
 // passing reports whether Slack did not say how a channel is.
 func passing(err error, code string) bool {
 	return err != nil && code != "channel_not_found" && code != "missing_scope"
-}
-
-// asked remembers for a while how Slack answered, so that those who ask often
-// whether we are ready cost Slack little.
-type asked[T any] struct {
-	mu    sync.Mutex
-	v     T
-	err   error
-	until time.Time // of v and err; zero before the first time
-}
-
-const (
-	reachedFor   = 10 * time.Second
-	unreachedFor = time.Second
-	roomFor      = 2 * time.Minute // how long a channel is taken to be as it was
-)
-
-// ask asks Slack, or repeats what it has just answered. Whoever asks first may
-// go away: the others hear the answer all the same.
-func (r *asked[T]) ask(slack func(context.Context) (T, error), good, bad time.Duration) (T, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if time.Now().Before(r.until) {
-		return r.v, r.err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
-	defer cancel()
-	r.v, r.err = slack(ctx)
-	lasts := good
-	if r.err != nil {
-		lasts = bad
-	}
-	r.until = time.Now().Add(lasts)
-	return r.v, r.err
-}
-
-// rooms is what is known of channels.
-type rooms struct {
-	mu  sync.Mutex
-	all map[string]*asked[slackapp.Channel]
-}
-
-func (r *rooms) of(id string) *asked[slackapp.Channel] {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.all == nil {
-		r.all = map[string]*asked[slackapp.Channel]{}
-	}
-	if r.all[id] == nil {
-		r.all[id] = &asked[slackapp.Channel]{}
-	}
-	return r.all[id]
 }
 
 // changes remembers how components were, so that each change is logged once.
@@ -313,6 +284,9 @@ func (c *changes) say(log logger, all []component) {
 		c.last = map[string]string{}
 	}
 	for _, now := range all {
+		if now.State == stateAsking {
+			continue // it is about to be known
+		}
 		before := cmp.Or(c.last[now.Name], stateOK)
 		state := now.State
 		if !now.ok() {

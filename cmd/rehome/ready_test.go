@@ -9,9 +9,13 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,10 +85,24 @@ func TestReadyTellsWhatIsAmissApart(t *testing.T) {
 	}
 }
 
+// probed asks /readyz until Slack was heard of.
+func probed(t *testing.T, url string) (code int, said string) {
+	t.Helper()
+	for code == 0 || strings.Contains(said, `"state":"`+stateAsking+`"`) {
+		code, said = get(t, url+"/readyz")
+	}
+	return code, said
+}
+
 func askReady(t *testing.T, a *assembly) (int, answered) {
 	t.Helper()
+	return askReadyWithin(t, a, time.Minute)
+}
+
+func askReadyWithin(t *testing.T, a *assembly, within time.Duration) (int, answered) {
+	t.Helper()
 	w := httptest.NewRecorder()
-	a.ready(w, httptest.NewRequestWithContext(t.Context(), "GET", "/readyz", nil))
+	a.ready(within)(w, httptest.NewRequestWithContext(t.Context(), "GET", "/readyz", nil))
 	var out answered
 	if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil || w.Header().Get("Content-Type") != "application/json" {
 		t.Fatalf("%v: %s", err, w.Body)
@@ -130,32 +148,109 @@ func TestEachChangeIsLoggedOnce(t *testing.T) {
 func TestHowSlackAnsweredIsRememberedForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r asked[int]
+		under := newInquiries()
+		defer under.end()
 		times := 0
-		var answer error
-		slack := func(context.Context) (int, error) { times++; return times, answer }
+		var fails error
+		slack := func(context.Context) (int, error) { times++; return times, fails }
 		check := func(want error, after int) {
 			t.Helper()
-			if v, err := r.ask(slack, reachedFor, unreachedFor); !errors.Is(err, want) || times != after || v != after {
-				t.Errorf("it says %d, %v after asking %d times", v, err, times)
+			if said := r.ask(t.Context(), under, slack, reachedFor, unreachedFor); !errors.Is(said.err, want) || times != after || said.is != after {
+				t.Errorf("it says %+v after asking %d times", said, times)
 			}
 		}
 		check(nil, 1)
-		answer = errors.New("away")
+		fails = errors.New("away")
 		check(nil, 1)
 		time.Sleep(reachedFor)
-		check(answer, 2)
-		check(answer, 2)
-		answer = nil
+		check(fails, 2)
+		check(fails, 2)
+		fails = nil
 		time.Sleep(unreachedFor)
 		check(nil, 3)
 
 		time.Sleep(reachedFor)
 		began := time.Now()
 		silent := func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, ctx.Err() }
-		if _, err := r.ask(silent, reachedFor, unreachedFor); err == nil || time.Since(began) > readyWithin {
-			t.Errorf("silence is %v after %s", err, time.Since(began))
+		hurried := func() answer[int] {
+			ctx, cancel := context.WithTimeout(t.Context(), probeWithin)
+			defer cancel()
+			return r.ask(ctx, under, silent, reachedFor, unreachedFor)
+		}
+		if said := hurried(); said.err != nil || said.is != 3 || said.age() != "10s" || time.Since(began) != probeWithin {
+			t.Errorf("while Slack is silent it says %+v of %s ago, after %s", said, said.age(), time.Since(began))
+		}
+		said := r.ask(t.Context(), under, slack, reachedFor, unreachedFor) // the silence is heard out by all
+		if !errors.Is(said.err, context.DeadlineExceeded) || time.Since(began) != askWithin || times != 3 {
+			t.Errorf("silence is %+v after %s, and Slack was asked %d times", said, time.Since(began), times)
+		}
+		time.Sleep(unreachedFor)
+		if said := hurried(); !errors.Is(said.err, context.DeadlineExceeded) || said.age() != "1s" {
+			t.Errorf("when Slack is silent again it says %+v of %s ago", said, said.age())
+		}
+		under.end() // breaks off what is under way
+		if since := time.Since(began); since != askWithin+unreachedFor+probeWithin {
+			t.Errorf("it ended after %s", since)
+		}
+		if said := r.ask(t.Context(), under, slack, reachedFor, unreachedFor); times != 3 || said.err == nil {
+			t.Errorf("after the end it says %+v, and has asked %d times", said, times)
 		}
 	})
+}
+
+// A probe is answered while Slack hangs: first that Slack was never heard of, and
+// later with what Slack said last, and how long ago.
+func TestAProbeDoesNotWaitForASlackThatHangs(t *testing.T) {
+	_, api := slackSide(t, false)
+	behind, err := url.Parse(api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hangs atomic.Pointer[chan struct{}]
+	hang := func() (goOn func()) {
+		held := make(chan struct{})
+		hangs.Store(&held)
+		return sync.OnceFunc(func() { hangs.Store(nil); close(held) })
+	}
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: behind.Scheme, Host: behind.Host})
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if held := hangs.Load(); held != nil {
+			select {
+			case <-*held:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	defer slow.Close()
+	goOn := hang()
+	defer goOn()
+	a := assembled(t, parts{signed: []string{signing}, log: slog.New(slog.DiscardHandler), triage: triage,
+		slack: slackapp.Options{BotToken: botToken, APIURL: slow.URL + behind.Path}})
+	slackOf := func(said answered) component {
+		return said.Components[slices.IndexFunc(said.Components, func(c component) bool { return c.Name == "slack" })]
+	}
+	status, said := askReadyWithin(t, a, time.Millisecond)
+	if c := slackOf(said); status != http.StatusServiceUnavailable || c.State != stateAsking || c.Age != "" || c.Fix == "" {
+		t.Errorf("while Slack hangs it is %d %+v", status, said)
+	}
+	goOn()
+	for slackOf(said).State != stateOK { // what was asked may have failed meanwhile, and is asked again then
+		status, said = askReady(t, a)
+	}
+	if c := slackOf(said); status != http.StatusOK || c.Age == "" || !slices.ContainsFunc(said.Components, func(c component) bool { return c.Name == "channel "+triage && c.ok() && c.Age != "" }) {
+		t.Errorf("when Slack answers it is %d %+v", status, said)
+	}
+	goOn = hang()
+	defer goOn()
+	a.reached.mu.Lock()
+	a.reached.until, a.reached.last.at = time.Time{}, time.Now().Add(-90*time.Second) // as after a while
+	a.reached.mu.Unlock()
+	status, said = askReadyWithin(t, a, time.Millisecond)
+	if c := slackOf(said); status != http.StatusOK || !c.ok() || !strings.Contains(c.Age, "m") {
+		t.Errorf("while Slack hangs again it is %d %+v", status, said)
+	}
 }
 
 // A token that Slack refuses ends serve at once, and a Slack that is away does
@@ -173,7 +268,7 @@ func TestServeAsksSlackWhoItIsAtTheStart(t *testing.T) {
 	nobody.Close()
 	env["SLACK_BOT_TOKEN"], env["SLACK_API_URL"] = botToken, nobody.URL+"/api/"
 	_, url := serveUp(t, env)
-	if code, said := get(t, url+"/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(said, "Slack cannot be reached") {
+	if code, said := probed(t, url); code != http.StatusServiceUnavailable || !strings.Contains(said, "Slack cannot be reached") {
 		t.Errorf("readyz without Slack: %d %s", code, said)
 	}
 	if code, _ := get(t, url+"/healthz"); code != http.StatusOK {

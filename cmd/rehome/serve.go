@@ -208,5 +208,5 @@ func (a *assembly) untilStopping(next http.Handler) http.Handler {
 func (a *assembly) handleCommon(mux *http.ServeMux) {
 	mux.Handle("/v1/violations", a.alerts)
 	mux.HandleFunc("GET /healthz", alive(a.store.Err))
-	mux.HandleFunc("GET /readyz", a.ready)
+	mux.HandleFunc("GET /readyz", a.ready(probeWithin))
 }

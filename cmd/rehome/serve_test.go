@@ -133,7 +133,7 @@ func TestServeWorksAViolationThroughEitherDoor(t *testing.T) {
 			if code, said := get(t, url+"/healthz"); code != http.StatusOK || said != "ok" {
 				t.Errorf("healthz: %d %s", code, said)
 			}
-			if code, said := get(t, url+"/readyz"); code != http.StatusOK || !strings.Contains(said, `"status": "ready"`) {
+			if code, said := probed(t, url); code != http.StatusOK || !strings.Contains(said, `"status": "ready"`) {
 				t.Errorf("readyz: %d %s", code, said)
 			}
 			if code, out, _ := once(env, "list"); code != done || !strings.Contains(out, "RH-1  advised") {
@@ -183,7 +183,7 @@ func TestServeTakesAlertsIn(t *testing.T) {
 	}); err != nil {
 		t.Errorf("the owner is not told: %v; %s", err, r.err.String())
 	}
-	if code, said := get(t, url+"/readyz"); code != http.StatusOK {
+	if code, said := probed(t, url); code != http.StatusOK {
 		t.Errorf("readyz: %d %s", code, said)
 	}
 	if code := r.stop(); code != done {
@@ -248,7 +248,7 @@ func connected(ctx context.Context, t *testing.T, w *sandbox.Workspace, url stri
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		code, said := get(t, url+"/readyz")
+		code, said := probed(t, url)
 		if code == http.StatusOK {
 			return
 		}
