@@ -182,11 +182,11 @@ func (s *Store) List(ctx context.Context, yield func(conversation.Conversation) 
 	if err != nil {
 		return err
 	}
-	for from := uint64(1); from != 0 && from <= last; {
+	for from, end := number(0), number(last); from != nil && bytes.Compare(from, end) <= 0; {
 		var some []held
 		from, err = s.chunkOf(ctx, inConversations, from, func(key, body []byte) error {
-			if binary.BigEndian.Uint64(key) > last {
-				return nil
+			if n, err := numberIn(inConversations, key); err != nil || n > last {
+				return err
 			}
 			h, err := readHeld(key, body)
 			some = append(some, h)
@@ -204,23 +204,31 @@ func (s *Store) List(ctx context.Context, yield func(conversation.Conversation) 
 	return nil
 }
 
-// chunkOf calls yield with the first records of a bucket of numbers from a
-// number on, and returns the number to go on at, 0 when there is none.
-func (s *Store) chunkOf(ctx context.Context, bucket string, from uint64, yield func(key, body []byte) error) (next uint64, err error) {
+// eachOf calls yield with every record of a bucket, in short transactions: what
+// is written meanwhile may be among them. Key and body are good until it returns.
+func (s *Store) eachOf(ctx context.Context, bucket string, yield func(key, body []byte) error) (err error) {
+	for from := []byte{}; from != nil; {
+		if from, err = s.chunkOf(ctx, bucket, from, yield); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chunkOf calls yield with the first records of a bucket from a key on, and
+// returns the key to go on at, nil when there is none.
+func (s *Store) chunkOf(ctx context.Context, bucket string, from []byte, yield func(key, body []byte) error) (next []byte, err error) {
 	err = s.view(ctx, func(t *bbolt.Tx) error {
 		c := t.Bucket([]byte(bucket)).Cursor()
-		key, record := c.Seek(number(from))
+		key, record := c.Seek(from)
 		for read := 0; key != nil; key, record = c.Next() {
 			if read++; read > chunk {
-				next = binary.BigEndian.Uint64(key)
+				next = bytes.Clone(key)
 				return nil
 			}
 			body, err := unseal(bucket, key, record)
 			if err != nil {
 				return err
-			}
-			if len(key) != 8 {
-				return damaged(bucket, key, "its key is no number")
 			}
 			if err := yield(key, body); err != nil {
 				return err
@@ -229,6 +237,14 @@ func (s *Store) chunkOf(ctx context.Context, bucket string, from uint64, yield f
 		return nil
 	})
 	return next, err
+}
+
+// numberIn returns the number that a key is.
+func numberIn(bucket string, key []byte) (uint64, error) {
+	if len(key) != 8 {
+		return 0, damaged(bucket, key, "its key is no number")
+	}
+	return binary.BigEndian.Uint64(key), nil
 }
 
 // Journal implements [store.Store].
@@ -364,6 +380,11 @@ func readNumber(bucket string, key, record []byte) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	return numberAs(bucket, key, body)
+}
+
+// numberAs returns the number that is the body of a record.
+func numberAs(bucket string, key, body []byte) (uint64, error) {
 	if len(body) != 8 {
 		return 0, damaged(bucket, key, "it is no number")
 	}

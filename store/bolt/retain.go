@@ -107,21 +107,17 @@ func forgetSome[T any](ctx context.Context, s *Store, all []T, forget func(t *tx
 // nothing, and the id of the first delivery that came too late to be seen here.
 func (s *Store) leaving(ctx context.Context, then time.Time) (all []*leaving, next uint64, err error) {
 	byNumber := map[uint64]*leaving{}
-	for from := uint64(1); from != 0; {
-		from, err = s.chunkOf(ctx, inConversations, from, func(key, body []byte) error {
-			if over, err := overBefore(key, body, then); err != nil || !over {
-				return err
-			}
-			l := &leaving{n: binary.BigEndian.Uint64(key)}
-			byNumber[l.n], all = l, append(all, l)
-			return nil
-		})
-		if err != nil {
-			return nil, 0, err
+	err = s.eachOf(ctx, inConversations, func(key, body []byte) error {
+		if over, err := overBefore(key, body, then); err != nil || !over {
+			return err
 		}
-	}
-	if len(all) == 0 {
-		return nil, 0, nil
+		n, err := numberIn(inConversations, key)
+		l := &leaving{n: n}
+		byNumber[n], all = l, append(all, l)
+		return err
+	})
+	if err != nil || len(all) == 0 {
+		return nil, 0, err
 	}
 	busy := map[uint64]bool{}
 	err = s.view(ctx, func(t *bbolt.Tx) error {
@@ -196,32 +192,15 @@ func conversationOf(bucket string, key, record []byte) (uint64, error) {
 
 // findOut finds the findings and the deliveries given up of what leaves.
 func (s *Store) findOut(ctx context.Context, leaving map[uint64]*leaving) error {
-	for from := []byte(nil); ; {
-		var next []byte
-		err := s.view(ctx, func(t *bbolt.Tx) error {
-			c := t.Bucket([]byte(inFindings)).Cursor()
-			key, record := c.Seek(from)
-			for read := 0; key != nil; key, record = c.Next() {
-				if read++; read > chunk {
-					next = bytes.Clone(key)
-					return nil
-				}
-				n, err := readNumber(inFindings, key, record)
-				if err != nil {
-					return err
-				}
-				if l := leaving[n]; l != nil {
-					l.findings = append(l.findings, bytes.Clone(key))
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
+	err := s.eachOf(ctx, inFindings, func(key, body []byte) error {
+		n, err := numberAs(inFindings, key, body)
+		if l := leaving[n]; err == nil && l != nil {
+			l.findings = append(l.findings, bytes.Clone(key))
 		}
-		if from = next; from == nil {
-			break
-		}
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	return s.view(ctx, func(t *bbolt.Tx) error {
 		return t.Bucket([]byte(inAbandoned)).ForEach(func(key, record []byte) error {

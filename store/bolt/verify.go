@@ -21,43 +21,17 @@ func (s *Store) Verify(ctx context.Context) error {
 		return err
 	}
 	for _, bucket := range buckets {
-		for from := []byte(nil); ; {
-			var err error
-			if from, err = s.verifyChunk(ctx, bucket, from, &link); err != nil {
-				return err
+		err := s.eachOf(ctx, bucket, func(key, body []byte) error {
+			if bucket == inJournal {
+				return follows(&link, key, body)
 			}
-			if from == nil {
-				break
-			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil
-}
-
-// verifyChunk checks records from key from on and returns the key to go on at,
-// nil when there is none.
-func (s *Store) verifyChunk(ctx context.Context, bucket string, from []byte, link *[]byte) (next []byte, err error) {
-	err = s.view(ctx, func(t *bbolt.Tx) error {
-		c := t.Bucket([]byte(bucket)).Cursor()
-		key, record := c.Seek(from)
-		for read := 0; key != nil; key, record = c.Next() {
-			if read++; read > chunk {
-				next = bytes.Clone(key)
-				return nil
-			}
-			body, err := unseal(bucket, key, record)
-			if err != nil {
-				return err
-			}
-			if bucket == inJournal {
-				if err := follows(link, key, body); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
-	return next, err
 }
 
 // follows checks one journal entry against the hash of the one before it.

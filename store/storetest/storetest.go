@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -701,20 +700,8 @@ func endedContext(t *testing.T, s store.Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	id := opens(t, s, "a", show(0, "root"))
-	_, errApply := s.Apply(ctx, store.Input{Event: "b", Conversation: id, Step: does(conversation.Ended)})
-	_, errGet := s.Get(ctx, id)
-	_, errFind := s.Find(ctx, "C1", "1.0")
-	_, errJournal := s.Journal(ctx, id)
-	_, errOutbox := s.Outbox(ctx, true)
-	_, _, errDue := s.Due(ctx, noon, nil)
 	d := outbox(t, s, true)[0]
-	calls := map[string]error{
-		"Apply": errApply, "Settle": s.Settle(ctx, store.Settled{Delivery: d}), "Get": errGet, "Find": errFind,
-		"List":    s.List(ctx, func(conversation.Conversation) bool { t.Error("List went on"); return true }),
-		"Journal": errJournal, "Outbox": errOutbox, "Due": errDue,
-	}
-	maps.Copy(calls, others(ctx, s, id, d))
-	for what, err := range calls {
+	for what, err := range everyCall(ctx, t, s, id, d) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s = %v, want context.Canceled", what, err)
 		}
@@ -725,16 +712,27 @@ func endedContext(t *testing.T, s store.Store) {
 	recalls(t, s, "", nil)
 }
 
-// others makes the calls that neither test makes by itself.
-func others(ctx context.Context, s store.Store, id string, d store.Delivery) map[string]error {
+// everyCall makes every call that a store has, of which none should come to
+// anything, and returns what each said.
+func everyCall(ctx context.Context, t *testing.T, s store.Store, id string, d store.Delivery) map[string]error {
+	_, errApply := s.Apply(ctx, store.Input{Event: "b", Conversation: id, Step: does(conversation.Ended)})
 	_, errApplyAll := s.ApplyAll(ctx, store.Batch{Inputs: []store.Input{{Event: "b", Conversation: id, Step: does(conversation.Ended)}}})
+	_, errGet := s.Get(ctx, id)
+	_, errFind := s.Find(ctx, "C1", "1.0")
+	_, errJournal := s.Journal(ctx, id)
+	_, errOutbox := s.Outbox(ctx, true)
+	_, _, errDue := s.Due(ctx, noon, nil)
 	_, errLine := s.Line(ctx, d.Line)
 	_, errRecall := s.Recall(ctx, "")
 	_, errQuarantined := s.Quarantined(ctx)
 	_, errAbout := s.About(ctx, "", 1)
 	return map[string]error{
-		"ApplyAll": errApplyAll, "an empty ApplyAll": emptyBatch(ctx, s), "Line": errLine, "Recall": errRecall, "Quarantined": errQuarantined,
-		"About": errAbout, "Begin": s.Begin(ctx, d, noon), "Remember": s.Remember(ctx, "k", "v"), "an empty Settle": s.Settle(ctx),
+		"Apply": errApply, "ApplyAll": errApplyAll, "an empty ApplyAll": emptyBatch(ctx, s),
+		"Settle": s.Settle(ctx, store.Settled{Delivery: d}), "an empty Settle": s.Settle(ctx), "Begin": s.Begin(ctx, d, noon),
+		"Get": errGet, "Find": errFind, "Journal": errJournal, "About": errAbout,
+		"List":   s.List(ctx, func(conversation.Conversation) bool { t.Error("List went on"); return true }),
+		"Outbox": errOutbox, "Due": errDue, "Line": errLine,
+		"Recall": errRecall, "Remember": s.Remember(ctx, "k", "v"), "Quarantined": errQuarantined,
 	}
 }
 
@@ -751,20 +749,7 @@ func closing(t *testing.T, s store.Store) {
 			t.Fatalf("Close: %v", err)
 		}
 	}
-	ctx := t.Context()
-	_, errApply := s.Apply(ctx, store.Input{Event: "b", Conversation: id, Step: does(conversation.Ended)})
-	_, errGet := s.Get(ctx, id)
-	_, errFind := s.Find(ctx, "C1", "1.0")
-	_, errJournal := s.Journal(ctx, id)
-	_, errOutbox := s.Outbox(ctx, true)
-	_, _, errDue := s.Due(ctx, noon, nil)
-	calls := map[string]error{
-		"Apply": errApply, "Settle": s.Settle(ctx, store.Settled{Delivery: d}), "Get": errGet, "Find": errFind,
-		"List":    s.List(ctx, func(conversation.Conversation) bool { return true }),
-		"Journal": errJournal, "Outbox": errOutbox, "Due": errDue,
-	}
-	maps.Copy(calls, others(ctx, s, id, d))
-	for what, err := range calls {
+	for what, err := range everyCall(t.Context(), t, s, id, d) {
 		if !errors.Is(err, store.ErrClosed) {
 			t.Errorf("%s of a closed store = %v, want ErrClosed", what, err)
 		}
