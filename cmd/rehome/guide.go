@@ -97,11 +97,7 @@ or two contradict each other.`,
 // completeFact offers the values that the policy in force has for a fact.
 func (p *program) completeFact(c *cobra.Command, flag string, fact policy.FactName) {
 	words := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		s, err := p.settings()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		pol, err := s.policy()
+		_, pol, err := p.configured()
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
@@ -139,11 +135,7 @@ func valuesOf(p *policy.Policy, fact policy.FactName) []string {
 
 // guide decides, asking where it may, and prints what came of it.
 func (p *program) guide(c *cobra.Command, in guideInput) error {
-	s, err := p.settings()
-	if err != nil {
-		return err
-	}
-	pol, err := s.policy()
+	_, pol, err := p.configured()
 	if err != nil {
 		return err
 	}

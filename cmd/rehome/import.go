@@ -370,11 +370,7 @@ func (p *program) importFile(ctx context.Context, into taker, r *report, name, f
 // holds the store, or else this one.
 func (p *program) taker(in importInput) (_ taker, done func() error, err error) {
 	done = func() error { return nil }
-	s, err := p.settings()
-	if err != nil {
-		return nil, done, err
-	}
-	pol, err := s.policy()
+	s, pol, err := p.configured()
 	if err != nil {
 		return nil, done, err
 	}

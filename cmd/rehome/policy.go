@@ -47,11 +47,7 @@ policy tables and lists what else there is.`,
   rehome policy show playbooks/tenant-mismatch-1p-a`,
 		Args: args(0, 1, "one name at most"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			s, err := p.settings()
-			if err != nil {
-				return err
-			}
-			pol, err := s.policy()
+			_, pol, err := p.configured()
 			if err != nil {
 				return err
 			}

@@ -44,11 +44,7 @@ rehome.yaml takes it, to which channel, and why. Nothing is opened or sent.`,
 }
 
 func (p *program) policyRoute(file, format string) (err error) {
-	s, err := p.settings()
-	if err != nil {
-		return err
-	}
-	pol, err := s.policy()
+	s, pol, err := p.configured()
 	if err != nil {
 		return err
 	}

@@ -246,15 +246,7 @@ func (p *program) listCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if format == "json" {
-			return p.writeJSON(all)
-		}
-		if len(all) == 0 {
-			fmt.Fprintln(p.out, "There are no conversations yet.")
-			return nil
-		}
-		return p.columns("ID\tSTATUS\tDUE\tAPP\tTITLE", len(all), func(i int) []string {
-			l := all[i]
+		return printAll(p, format, all, "There are no conversations yet.", "ID\tSTATUS\tDUE\tAPP\tTITLE", func(l listed) []string {
 			return []string{l.ID, string(l.Status), dayOf(l.Due), cmp.Or(l.App, l.AppID, "-"), cmp.Or(l.Title, "-")}
 		})
 	})
@@ -265,15 +257,7 @@ func (p *program) listQuarantined(ctx context.Context, r remembered, format stri
 	if err != nil {
 		return err
 	}
-	if format == "json" {
-		return p.writeJSON(all)
-	}
-	if len(all) == 0 {
-		fmt.Fprintln(p.out, "Nothing is in quarantine.")
-		return nil
-	}
-	return p.columns("NUMBER\tLAST CAME\tTIMES\tFROM\tWHY", len(all), func(i int) []string {
-		q := all[i]
+	return printAll(p, format, all, "Nothing is in quarantine.", "NUMBER\tLAST CAME\tTIMES\tFROM\tWHY", func(q keptAside) []string {
 		return []string{fmt.Sprint(q.ID), timeOf(q.Last), fmt.Sprint(q.Count), q.Source, q.Why}
 	})
 }
@@ -357,15 +341,7 @@ func (p *program) outboxCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if format == "json" {
-			return p.writeJSON(all)
-		}
-		if len(all) == 0 {
-			fmt.Fprintln(p.out, "Nothing waits to be said.")
-			return nil
-		}
-		return p.columns("CONVERSATION\tDUE\tTRIES\tWHAT\tLAST ERROR", len(all), func(i int) []string {
-			d := all[i]
+		return printAll(p, format, all, "Nothing waits to be said.", "CONVERSATION\tDUE\tTRIES\tWHAT\tLAST ERROR", func(d waiting) []string {
 			due := timeOf(d.Due)
 			if d.Abandoned {
 				due = "given up"
@@ -373,6 +349,19 @@ func (p *program) outboxCommand() *cobra.Command {
 			return []string{d.Conversation, due, fmt.Sprint(d.Attempts), d.What, d.LastError}
 		})
 	})
+}
+
+// printAll prints what there is, as JSON or as a table with a heading; without
+// any, the table is a line that says none.
+func printAll[T any](p *program, format string, all []T, none, heading string, row func(T) []string) error {
+	if format == "json" {
+		return p.writeJSON(all)
+	}
+	if len(all) == 0 {
+		fmt.Fprintln(p.out, none)
+		return nil
+	}
+	return p.columns(heading, len(all), func(i int) []string { return row(all[i]) })
 }
 
 // tableWidth is the most that a line of a table with a heading takes, in

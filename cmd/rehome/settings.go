@@ -117,6 +117,16 @@ func (p *program) settings() (settings, error) {
 	return s, s.check()
 }
 
+// configured reads the settings and the policy that is in force by them.
+func (p *program) configured() (settings, *policy.Policy, error) {
+	s, err := p.settings()
+	if err != nil {
+		return s, nil, err
+	}
+	pol, err := s.policy()
+	return s, pol, err
+}
+
 // parseSettings reads rehome.yaml. Errors read "file:line: what; what to do".
 func parseSettings(file string, content []byte) (settings, error) {
 	var s settings

@@ -246,13 +246,9 @@ func (b beside) quarantined(ctx context.Context) (all []keptAside, err error) {
 // ready asks how the process is that holds the store. One of an older version
 // does not say: store.ErrNotFound.
 func (b beside) ready(ctx context.Context) (how answered, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://rehome/ready", nil)
+	resp, err := send(ctx, b.client, http.MethodGet, "/ready", http.NoBody)
 	if err != nil {
 		return how, err
-	}
-	resp, err := b.client.Do(req)
-	if err != nil {
-		return how, fmt.Errorf("asking the process that holds the store: %w", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable {
@@ -292,19 +288,11 @@ func (b beside) discard(ctx context.Context, ids []uint64) (gone []keptAside, er
 	if err != nil {
 		return nil, err // unreachable: numbers
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://rehome/discard", bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	return gone, b.ask(req, &gone)
+	return gone, b.ask(ctx, http.MethodPost, "/discard", bytes.NewReader(body), &gone)
 }
 
 func (b beside) snapshot(ctx context.Context, w io.Writer) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://rehome/snapshot", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := b.patiently(req)
+	resp, err := b.patiently(ctx, http.MethodGet, "/snapshot", http.NoBody)
 	if err != nil {
 		return err
 	}
@@ -318,13 +306,12 @@ func (b beside) snapshot(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// patiently sends a request and waits as long as the disk or the file takes. Whoever
+// patiently sends a request, and waits as long as the disk or the file takes. Whoever
 // gets an answer, which is 200, closes its body.
-func (b beside) patiently(req *http.Request) (*http.Response, error) {
-	patient := http.Client{Transport: b.client.Transport}
-	resp, err := patient.Do(req)
+func (b beside) patiently(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	resp, err := send(ctx, &http.Client{Transport: b.client.Transport}, method, path, body)
 	if err != nil {
-		return nil, fmt.Errorf("asking the process that holds the store: %w", err)
+		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
 		return nil, errors.Join(b.refused(resp), resp.Body.Close())
@@ -336,11 +323,7 @@ func (b beside) patiently(req *http.Request) (*http.Response, error) {
 func (b beside) hear(ctx context.Context, path string, body io.Reader, each func(heard) error) error {
 	ctx, cancel := context.WithCancel(ctx) // ends the sending when the answer ends first
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://rehome"+path, io.NopCloser(body))
-	if err != nil {
-		return err
-	}
-	resp, err := b.patiently(req)
+	resp, err := b.patiently(ctx, http.MethodPost, path, io.NopCloser(body))
 	if err != nil {
 		return err
 	}
@@ -366,17 +349,27 @@ func (b beside) hear(ctx context.Context, path string, body io.Reader, each func
 const maxReply = 256 << 20
 
 func (b beside) get(ctx context.Context, path string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://rehome"+path, nil)
-	if err != nil {
-		return err
-	}
-	return b.ask(req, into)
+	return b.ask(ctx, http.MethodGet, path, http.NoBody, into)
 }
 
-func (b beside) ask(req *http.Request, into any) error {
-	resp, err := b.client.Do(req)
+// send sends a request to whoever holds the store. Whoever gets an answer, of
+// whatever status, closes its body.
+func send(ctx context.Context, client *http.Client, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://rehome"+path, body)
 	if err != nil {
-		return fmt.Errorf("asking the process that holds the store: %w", err)
+		return nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking the process that holds the store: %w", err)
+	}
+	return resp, nil
+}
+
+func (b beside) ask(ctx context.Context, method, path string, body io.Reader, into any) error {
+	resp, err := send(ctx, b.client, method, path, body)
+	if err != nil {
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode == http.StatusOK {

@@ -23,11 +23,7 @@ the settings name, with the digest that every reply bears.`,
 	}
 	format := choiceFlag(c, "format", "how to print it", "text", "json")
 	c.RunE = func(*cobra.Command, []string) error {
-		s, err := p.settings()
-		if err != nil {
-			return err
-		}
-		pol, err := s.policy()
+		_, pol, err := p.configured()
 		if err != nil {
 			return err
 		}
