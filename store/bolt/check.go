@@ -311,10 +311,10 @@ func (x *examiner) conversation(key, body []byte) error {
 	if err != nil {
 		return err
 	}
-	if len(key) != 8 {
-		return damaged(inConversations, key, "its key is no number")
+	n, err := numberIn(inConversations, key)
+	if err != nil {
+		return err
 	}
-	n := binary.BigEndian.Uint64(key)
 	x.conversations[n] = &examined{newest: h.newest, roots: roots(h.is), app: h.is.Facts.Value(policy.AppID)}
 	if h.is.ID != idOf(n) {
 		return damaged(inConversations, key, "it calls itself "+h.is.ID)
@@ -391,8 +391,8 @@ func (x *examiner) delivery(bucket string, count *int) func(key, body []byte) er
 		if err != nil {
 			return err
 		}
-		if len(key) != 8 {
-			return damaged(bucket, key, "its key is no number")
+		if _, err := numberIn(bucket, key); err != nil {
+			return err
 		}
 		if _, err := d.passed(bucket, key); err != nil {
 			return err
@@ -489,8 +489,8 @@ func (x *examiner) agree() error {
 			x.failed(damaged(inConversations, key, "its app does not lead to it"))
 		}
 	}
-	if newest, err := getNumber(x.t, inMeta, keyNewest); err != nil || newest > x.cut.seq && newest != x.last[0] && !x.unread[newest] {
-		x.failed(err)
+	newest, err := getNumber(x.t, inMeta, keyNewest)
+	if x.failed(err); err == nil && newest > x.cut.seq && newest != x.last[0] && !x.unread[newest] {
 		x.problem(theJournal, fmt.Sprintf("the store's own newest entry is %d and not %d", x.last[0], newest), doReport)
 	}
 	seen, byAge := x.t.Bucket([]byte(inSeen)).Stats().KeyN, x.t.Bucket([]byte(inSeenByAge)).Stats().KeyN

@@ -6,10 +6,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"rehome/store/bolt"
@@ -32,33 +32,13 @@ func draftForEver(path string) {
 // underWay starts a process that is at work on a backup until it is killed.
 func underWay(t *testing.T, path string) (kill func()) {
 	t.Helper()
-	other := exec.Command(os.Args[0])
-	other.Env = append(os.Environ(), draftEnv+"="+path)
-	stdin, err := other.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	said, err := other.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := other.Start(); err != nil {
-		t.Fatal(err)
-	}
-	killed := false
-	kill = func() {
-		if !killed {
-			killed = true
-			_ = other.Process.Kill()
-			_ = other.Wait() // it was killed
-			_ = stdin.Close()
-		}
-	}
+	other, release := another(t, draftEnv+"="+path, "writing")
+	kill = sync.OnceFunc(func() {
+		_ = other.Process.Kill()
+		_ = other.Wait() // it was killed
+		_ = release.Close()
+	})
 	t.Cleanup(kill)
-	line := make([]byte, len("writing"))
-	if _, err := io.ReadFull(said, line); err != nil || string(line) != "writing" {
-		t.Fatalf("the other process said %q, %v", line, err)
-	}
 	return kill
 }
 

@@ -131,12 +131,10 @@ func create(path string, unsynced bool) error {
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
-	// A link, unlike a rename, leaves alone what another process has just put
-	// there; the lock then decides between the two.
-	if err := os.Link(made.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		if err := os.Rename(made.Name(), path); err != nil {
-			return err
-		}
+	// Another process may just have put one there; the lock then decides which of
+	// the two has it.
+	if err := unlessThere(made.Name(), path); err != nil && !errors.Is(err, ErrExists) {
+		return err
 	}
 	return syncDir(dir)
 }
@@ -292,9 +290,13 @@ func settleSentinel(path string, sentinel, id []byte) error {
 		return nil
 	}
 	if len(sentinel) > 0 {
-		return fmt.Errorf("%s is another store than the one %s names: %w; put the right file back, or remove %[2]s to go on with this one", path, sentinelOf(path), ErrForeign)
+		return anotherStore(path)
 	}
 	return writeSentinel(path, id)
+}
+
+func anotherStore(path string) error {
+	return fmt.Errorf("%s is another store than the one %s names: %w; put the right file back, or remove %[2]s to go on with this one", path, sentinelOf(path), ErrForeign)
 }
 
 func writeSentinel(path string, id []byte) error {

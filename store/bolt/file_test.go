@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,10 +52,12 @@ func hold(path string) {
 	_ = s.Close()
 }
 
-func TestAFileHeldByAnotherProcessIsRefusedAndThenOpened(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "rehome.db")
-	other := exec.Command(os.Args[0])
-	other.Env = append(os.Environ(), holdEnv+"="+path)
+// another starts a copy of this test program with a variable, and waits until it
+// says a word. It goes on until its standard input is closed.
+func another(t *testing.T, env, word string) (other *exec.Cmd, release io.Closer) {
+	t.Helper()
+	other = exec.Command(os.Args[0])
+	other.Env = append(os.Environ(), env)
 	release, err := other.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -66,11 +69,17 @@ func TestAFileHeldByAnotherProcessIsRefusedAndThenOpened(t *testing.T) {
 	if err := other.Start(); err != nil {
 		t.Fatal(err)
 	}
-	line := make([]byte, len("holding"))
-	if _, err := said.Read(line); err != nil || string(line) != "holding" {
+	line := make([]byte, len(word))
+	if _, err := io.ReadFull(said, line); err != nil || string(line) != word {
 		t.Fatalf("the other process said %q, %v", line, err)
 	}
-	_, err = bolt.Open(path, forTests)
+	return other, release
+}
+
+func TestAFileHeldByAnotherProcessIsRefusedAndThenOpened(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rehome.db")
+	other, release := another(t, holdEnv+"="+path, "holding")
+	_, err := bolt.Open(path, forTests)
 	if !errors.Is(err, bolt.ErrLocked) {
 		t.Fatalf("Open = %v, want ErrLocked", err)
 	}

@@ -63,7 +63,7 @@ func Inspect(path string, o Options) (i Inspected, err error) {
 		return i, err
 	}
 	if len(sentinel) > 0 && !bytes.Equal(sentinel, id) {
-		return i, fmt.Errorf("%s is another store than the one %s names: %w; put the right file back, or remove %[2]s to go on with this one", path, sentinelOf(path), ErrForeign)
+		return i, anotherStore(path)
 	}
 	var used int64
 	if err := db.View(func(t *bbolt.Tx) error { used = t.Size(); return nil }); err != nil {

@@ -50,20 +50,8 @@ type Restored struct {
 // store is there whole, checked and with its sentinel, or not at all.
 func Restore(backup, path string, at time.Time) (Restored, error) {
 	r := Restored{From: backup}
-	if err := absent(path); err != nil {
-		return r, err
-	}
-	if stat, err := os.Stat(backup); err != nil {
-		return r, err
-	} else if stat.IsDir() {
-		return r, fmt.Errorf("%s is a folder; name one of the backups in it", backup)
-	}
-	sentinel, err := os.ReadFile(sentinelOf(path))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return r, err
-	}
-	dir := filepath.Dir(path)
-	if err := makeDir(dir); err != nil {
+	sentinel, err := mayRestore(backup, path)
+	if err != nil {
 		return r, err
 	}
 	made, err := NewDraft(path)
@@ -78,7 +66,7 @@ func Restore(backup, path string, at time.Time) (Restored, error) {
 	if err != nil {
 		return r, err
 	}
-	if len(sentinel) > 0 && !bytes.Equal(bytes.TrimSpace(sentinel), found.id) {
+	if len(sentinel) > 0 && !bytes.Equal(sentinel, found.id) {
 		return r, fmt.Errorf("%s says that another store was here: %w; restore the right backup, or remove it", sentinelOf(path), ErrForeign)
 	}
 	if err := amend(made.Name(), func(t *tx) (err error) {
@@ -90,23 +78,46 @@ func Restore(backup, path string, at time.Time) (Restored, error) {
 	if r.Examined, err = whole(made.Name(), path); err != nil {
 		return r, err
 	}
-	r.Notes = slices.DeleteFunc(r.Notes, func(n Problem) bool { return n.Where == theSentinel }) // it is written now
+	r.Notes = slices.DeleteFunc(r.Notes, func(n Problem) bool { return n.Where == theSentinel }) // it is about to be written
 	r.Swept = made.Swept
 	if found.BackupOf != nil {
 		r.Of = inUTC(*found.BackupOf)
 	}
-	if err := ownedAs(made.Name(), dir); err != nil {
-		return r, err
+	return r, putInPlace(made.Name(), path, found.id)
+}
+
+// mayRestore refuses to restore over what is there, or from what is no file; it
+// makes the folder of path, and returns the id in the sentinel that is there.
+func mayRestore(backup, path string) (sentinel []byte, err error) {
+	if err := absent(path); err != nil {
+		return nil, err
 	}
-	// The file first: without a sentinel it is a store, without a file a
-	// sentinel says that one was lost.
-	if err := unlessThere(made.Name(), path); err != nil {
-		return r, err
+	if stat, err := os.Stat(backup); err != nil {
+		return nil, err
+	} else if stat.IsDir() {
+		return nil, fmt.Errorf("%s is a folder; name one of the backups in it", backup)
 	}
-	if err := errors.Join(syncDir(dir), writeSentinel(path, found.id)); err != nil {
-		return r, err
+	if sentinel, err = os.ReadFile(sentinelOf(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
-	return r, ownedAs(sentinelOf(path), dir)
+	return bytes.TrimSpace(sentinel), makeDir(filepath.Dir(path))
+}
+
+// putInPlace moves a restored file to its path and writes the sentinel, both for
+// whoever has the folder. The file comes first: without a sentinel it is a store,
+// without a file a sentinel says that one was lost.
+func putInPlace(made, path string, id []byte) error {
+	dir := filepath.Dir(path)
+	if err := ownedAs(made, dir); err != nil {
+		return err
+	}
+	if err := unlessThere(made, path); err != nil {
+		return err
+	}
+	if err := errors.Join(syncDir(dir), writeSentinel(path, id)); err != nil {
+		return err
+	}
+	return ownedAs(sentinelOf(path), dir)
 }
 
 func copyFile(to *os.File, from string) error {
