@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"mime"
 	"net"
@@ -492,5 +491,3 @@ func validation(h http.Header, body []byte) (code string, asked bool) {
 	code = of[0].Data.ValidationCode
 	return code, code != "" && len(code) <= 256
 }
-
-var _ io.Reader = (*holding)(nil)

@@ -231,7 +231,8 @@ func (p *program) importCommand() *cobra.Command {
 		Short: "Take in alerts from CSV, NDJSON or JSON files",
 		Long: `import takes alerts in from files, or from standard input for -, and says what
 each line became: a conversation, one that is known already, or not understood. What
-is not understood is kept aside, and read again by --quarantined after an update.
+is not understood is kept aside, and read again by --quarantined after an update;
+rehome list --quarantined --format json has its text, to be corrected and imported.
 What will never be understood is discarded by its number; the store's journal says
 so. The same file twice has one effect.
 

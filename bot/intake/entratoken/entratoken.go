@@ -286,15 +286,15 @@ func (k *keys) have(than time.Time) (set *oidc.StaticKeySet, at time.Time, err e
 func (k *keys) fetch(ctx context.Context) (*oidc.StaticKeySet, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url, nil)
 	if err != nil {
-		return nil, fmt.Errorf("the tenant's keys: %w", err)
+		return nil, fmt.Errorf("the tenant's keys cannot be asked for: %w; check the authority and the tenant id", err)
 	}
 	res, err := k.client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("the tenant's keys: %w", err)
+		return nil, fmt.Errorf("the tenant's keys cannot be had: %w; let this machine reach the authority", err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the tenant's keys: %s", res.Status)
+		return nil, fmt.Errorf("the tenant's keys cannot be had from %s: %s; check the authority and the tenant id", k.url, res.Status)
 	}
 	var body struct {
 		Keys []struct {
