@@ -72,6 +72,7 @@ func TestBadPolicyFilesSayWhereAndWhatToDo(t *testing.T) {
 		{"an unknown cloud", "3p.csv", "GME,Public", "GME,Publik", `3p.csv:4: unknown cloud "Publik"; write Public, Mooncake or Fairfax`},
 		{"an environment without a tenant", "3p.csv", "Prod + GME", "Prod", `3p.csv:4: environment "Prod" cannot be read; write it as Prod + AME`},
 		{"an empty cell", "3p.csv", "Prod + GME,AME,", "Prod + GME,,", "3p.csv:4: private_issuer is empty; fill it in"},
+		{"two empty cells", "3p.csv", "Prod + GME,AME,KV and dSMS,", "Prod + GME,,,", "3p.csv:4: allowed_vaults is empty; fill it in; a remediation shows every cell of its row\n3p.csv:4: private_issuer is empty; fill it in"},
 		{"an environment of another tenant", "3p.csv", "Prod + GME", "Prod + PME", "3p.csv:4: the app tenant is GME and the environment is for PME; make the two agree"},
 		{"a tenant twice", "3p.csv", "GME,Public", "cme,Public", `3p.csv:4: tenant "cme" already has a row at 3p.csv:3; remove`},
 		{"a pair twice", "1p.csv", "GME,Public,Public + Prod + GME", "AME,Public,Public + Prod + AME", "1p.csv:4: SG owner AME in Public already has a row at 1p.csv:2; remove"},

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -11,8 +12,8 @@ type tables struct {
 	third, first []Row
 	byTenant     map[string]*Row     // 3P: the app's tenant decides, and implies the cloud
 	byPair       map[ownerCloud]*Row // 1P: SG owner and app cloud together decide
-	tenants      []string            // the tenants one can name, in the tables' order
-	owners       []string            // the SG owners one can name, in the tables' order
+	tenants      []string            // the 3P tenants to choose from, in the table's order
+	owners       []string            // the SG owners to choose from, in the table's order, those first in a cell before all others
 }
 
 type ownerCloud struct {
@@ -166,15 +167,17 @@ func (l *loader) environment(r record, word string) bool {
 	return word == "Prod"
 }
 
-// complete reports whether every cell of a table's row is filled in.
+// complete reports whether every cell of a table's row is filled in. Each one
+// that is not is an error.
 func (l *loader) complete(r record) bool {
-	for name, cell := range r.cells {
-		if cell == "" {
+	complete := true
+	for _, name := range slices.Sorted(maps.Keys(r.cells)) {
+		if r.cells[name] == "" {
 			l.wrong(r.file, r.line, fmt.Sprintf("%s is empty", name), "fill it in; a remediation shows every cell of its row")
-			return false
+			complete = false
 		}
 	}
-	return true
+	return complete
 }
 
 // cloud reads a cloud as a table spells it.
@@ -186,8 +189,9 @@ func (l *loader) cloud(r record, word string) (Cloud, bool) {
 	return Cloud(value), ok
 }
 
-// index makes the rows findable and their tenants sayable. A 1P key cell
-// "CME / AME / PME" means any one of them.
+// index fills in everything by which rows and tenants are found, and makes the
+// tenants' names known words. A 1P key cell "CME / AME / PME" means any one of
+// them.
 func (l *loader) index(t *tables) {
 	for i := range t.third {
 		row := &t.third[i]
