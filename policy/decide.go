@@ -42,9 +42,9 @@ func (p *Policy) Next(f Facts) (Need, bool) {
 	return *c.d.Need, true
 }
 
-// NeedFor returns what would be asked if nothing were known about one fact, not
-// even by inference, and whether it would be asked at all. It is how a person
-// can change what nobody was asked for.
+// NeedFor returns the question that would be asked if nothing were known about a
+// fact, not even by inference, and whether it would be asked at all. It lets a
+// person change a fact that nobody was asked for.
 func (p *Policy) NeedFor(name FactName, f Facts) (Need, bool) {
 	rest := slices.DeleteFunc(p.derive(f), func(f Fact) bool { return f.Name == name })
 	c := &course{p: p, f: rest}
@@ -89,7 +89,7 @@ type course struct {
 	f    Facts // with what can be derived from them
 	d    Decision
 	path FixPath
-	hand bool // the certificate moves on behalf of the SG scenario
+	hand bool // the certificate moves to correct a security group mismatch
 }
 
 func (c *course) because(format string, args ...any) {
@@ -110,8 +110,9 @@ func (c *course) ask(o Outcome, n Need) bool {
 	return c.end(o, Say(n.Prompt))
 }
 
-// classify is step 1 of the decision tree: is it ours, and what is it? A
-// hand-over enters behind it, unless a person has since said what it is.
+// classify is step 1 of the decision tree: is it ours, and what is it? What was
+// handed over is a security group mismatch, unless a person has said since that
+// it is something else.
 func (c *course) classify() bool {
 	title, stated := c.f.Get(Violated)
 	row, known := c.p.titles.find(title.Value)
@@ -147,7 +148,7 @@ func (c *course) classify() bool {
 // overridesHandOver reports whether a person has said that a violation which
 // was handed over is something else: by another title, or, for a tenant
 // mismatch, by choosing one of its own ways out. The title of a tenant mismatch
-// alone does not: that is what a hand-over comes to.
+// alone does not say so, because a hand-over is worked as one.
 func (c *course) overridesHandOver(title Fact, row Title) bool {
 	if title.From != FromAnswer || row.Class == classSG {
 		return false
@@ -182,11 +183,11 @@ func (c *course) outOfScope(title Fact) bool {
 }
 
 func (c *course) redirectTitle(row Title) bool {
-	c.d.Redirect = row.Class
+	c.d.Redirect = string(row.Class)
 	c.because("The title table gives this title to %s.", row.Class)
 	return c.end(Redirect, Text{
 		{Kind: Plain, Text: "This is not a cert-rehoming violation but " + row.Hint + ". Go to "},
-		{Kind: Bold, Text: row.Class},
+		{Kind: Bold, Text: string(row.Class)},
 		{Kind: Plain, Text: " with the title and the app id; nothing has to be moved from here."},
 	})
 }
@@ -221,9 +222,9 @@ func (c *course) side() bool {
 	return true
 }
 
-// settleFirstParty leaves aside whoever says 3P. Only a 1P app has a security
-// group to mismatch, so the violation itself settles the party; a word against
-// it is heard, and means that the violation is another.
+// settleFirstParty makes the app of a security group mismatch a 1P app, since only
+// 1P apps have a security group that can mismatch. Claims that it is 3P are left
+// aside, with a warning that the violation may be another one.
 func (c *course) settleFirstParty() {
 	first := Fact{Name: PartyFact, Value: string(FirstParty), From: FromInference, Why: "a security group mismatch is one of a 1P app"}
 	var others []Fact
@@ -261,9 +262,9 @@ func sideOf(option string) (string, bool) {
 	return "", false
 }
 
-// option returns the strongest option that means something here. One that does
-// not, because the violation was changed after it was chosen, falls away and
-// is said to.
+// option returns the strongest stated option that read accepts. Stronger ones that
+// it does not accept, because the violation was changed after they were chosen,
+// are left aside, which the reasons say.
 func (c *course) option(read func(string) (string, bool)) (value string, from Source, ok bool) {
 	for _, source := range precedence {
 		claim, stated := c.f.Claim(Option, source)
@@ -278,13 +279,13 @@ func (c *course) option(read func(string) (string, bool)) (value string, from So
 	return "", "", false
 }
 
-// among reads an option as one of a few.
+// among returns a reader for option that accepts the given ones.
 func among(options ...string) func(string) (string, bool) {
 	return func(option string) (string, bool) { return option, slices.Contains(options, option) }
 }
 
 // choose is steps 2 to 4 of the decision tree: the party, the tenant, the
-// cloud, the row, and the option; but only what the way out needs.
+// cloud, the row, and the option. It asks only for what the way out needs.
 func (c *course) choose() bool {
 	switch c.d.Scenario {
 	case TenantMismatch:
@@ -350,7 +351,7 @@ func (c *course) take(party Party, option string) bool {
 	return true
 }
 
-// party is step 2: the title says it, an alert, an inference or a person.
+// party is step 2: the app's party, as the strongest claim has it.
 func (c *course) party() (Party, bool) {
 	if f, ok := c.f.Get(PartyFact); ok {
 		c.because("It is a %s app (%s).", f.Value, f.how())
@@ -387,7 +388,7 @@ func (c *course) thirdPartyRow() bool {
 			Fact:    AppTenant,
 			Prompt:  "Which tenant is the app registered in?",
 			Why:     "The 3P table is looked up by the app's tenant." + c.known(AppCloud),
-			Choices: c.tenantChoices(c.p.tables.tenants),
+			Choices: choicesOf(c.p.tables.tenants),
 		})
 	}
 	cloud, _ := c.f.Get(AppCloud)
@@ -409,8 +410,8 @@ func (c *course) thirdPartyRow() bool {
 	})
 }
 
-// noteCloud notes the app's cloud where nobody stated it and the row that
-// was found implies it: that of a 3P tenant, or an SG owner's only one.
+// noteCloud adds the app's cloud as an inferred fact where nobody stated it and
+// the row implies it: a 3P tenant has one cloud, and so have some SG owners.
 func (c *course) noteCloud() {
 	row := c.d.Row
 	if row == nil {
@@ -426,9 +427,9 @@ func (c *course) noteCloud() {
 	c.f = c.f.With(Fact{Name: AppCloud, Value: string(row.Cloud), From: FromInference, Why: why})
 }
 
-// conflict asks which of two contradicting facts holds. The weaker one is
-// asked about first: a stated cloud that is not yet a person's answer, then
-// the tenant, among those of the cloud a person insists on.
+// conflict asks which of two contradicting facts holds: the tenant, which is in
+// row's cloud, or the stated cloud. It asks for the cloud, unless a person has
+// answered that already; then it asks for a tenant of the cloud they chose.
 func (c *course) conflict(tenant, cloud Fact, row Row) bool {
 	c.because("%s is in %s (%s), but the app's cloud is said to be %s (%s).", tenant.Value, row.Cloud, row.File, cloud.Value, cloud.how())
 	says := fmt.Sprintf("%s is a %s tenant (3P table), but the app's cloud is said to be %s (%s).", tenant.Value, row.Cloud, cloud.Value, cloud.how())
@@ -436,7 +437,7 @@ func (c *course) conflict(tenant, cloud Fact, row Row) bool {
 	if cloud.From == FromAnswer {
 		n = Need{Fact: AppTenant, Prompt: fmt.Sprintf("Which %s tenant is the app registered in?", cloud.Value)}
 		n.Why = fmt.Sprintf("%s Both cannot hold. If %s is right, change the cloud to %s instead.", says, tenant.Value, row.Cloud)
-		n.Choices = c.tenantChoices(c.p.tables.tenantsIn(Cloud(cloud.Value)))
+		n.Choices = choicesOf(c.p.tables.tenantsIn(Cloud(cloud.Value)))
 	} else {
 		n.Why = says + " Both cannot hold."
 		n.Choices = []Choice{
@@ -459,7 +460,7 @@ func (c *course) firstPartyRow() bool {
 			Fact:    SGOwner,
 			Prompt:  "Which tenant owns the app's security group?",
 			Why:     "The 1P table is looked up by the SG owner's tenant and the app's cloud." + c.known(AppCloud),
-			Choices: c.tenantChoices(c.p.tables.owners),
+			Choices: choicesOf(c.p.tables.owners),
 		})
 	}
 	if wrong, ok := c.p.invalidSGOwner(owner.Value); ok {
@@ -485,9 +486,9 @@ func (c *course) firstPartyRow() bool {
 	return true
 }
 
-// cloud is the 1P app's cloud. Where an owner has one cloud only, a tenant
-// mismatch takes it; a cloud mismatch asks, because there the cloud is what is
-// in dispute.
+// cloud returns the 1P app's cloud. Where it is not stated and the SG owner has
+// rows for one cloud only, a tenant mismatch takes that one. A cloud mismatch asks
+// with that one suggested, because there the cloud is what is in dispute.
 func (c *course) cloud(owner string, clouds []Cloud) (Cloud, bool) {
 	if cloud, ok := c.f.Get(AppCloud); ok {
 		if vault, known := c.f.Get(CertCloud); known && cloud.From == FromHandoff && vault.Value != cloud.Value {
@@ -535,9 +536,9 @@ func cloudChoices(owner string, clouds []Cloud, suggested Cloud) []Choice {
 	return suggestedFirst(out)
 }
 
-// confirmCloud asks about a cloud that was handed over. A hand-over says
-// "cloud" and not whose; where the vault is in another one, it may have meant
-// the vault's or the app's, and the row depends on it.
+// confirmCloud asks about a cloud that was handed over when the vault is in
+// another one. A hand-over says "cloud" without saying whose: it may have meant
+// the vault's or the app's, and the row depends on the app's.
 func (c *course) confirmCloud(owner string, clouds []Cloud, handed, vault Fact) bool {
 	c.because("The cloud that was handed over is %s (%s), and the certificate is in %s (%s).", handed.Value, handed.how(), vault.Value, vault.how())
 	c.d.Need = &Need{
@@ -587,7 +588,7 @@ func (c *course) noFirstPartyRow(owner string, cloud Cloud, clouds []Cloud) bool
 func (c *course) askOption(party Party, why string) bool {
 	n := Need{Fact: Option, Prompt: "Which way out?", Why: why + c.known(CertTenant, CertCloud, AppCloud)}
 	v := c.values(FixPath{Scenario: c.d.Scenario, Party: party, Row: c.d.Row})
-	for _, option := range []string{"A", "B", "1", "2", "3"} {
+	for _, option := range conditionValues[onOption] {
 		if b := c.p.playbook(c.d.Scenario, party, option); b != nil {
 			n.Choices = append(n.Choices, Choice{Value: option, Label: b.label, Hint: b.hint.line(v), Suggested: b.suggested})
 		}
@@ -601,23 +602,24 @@ func (c *course) askOption(party Party, why string) bool {
 func (c *course) crossCloud() bool {
 	c.d.Option = "3"
 	b := c.p.playbook(CloudMismatch, "", "3")
+	need := Need{
+		Fact:   Plane,
+		Prompt: "What crosses the clouds: a data flow, or control plane operations?",
+		Why:    "Cross-cloud sign-in is approved for data-flow scenarios only." + c.known(CertCloud, AppCloud),
+		Choices: []Choice{
+			{Value: "data-flow", Label: "Data flow", Hint: "Data moves between clouds, e.g. replication"},
+			{Value: "control-plane", Label: "Control plane", Hint: "Resources in one cloud are managed from another"},
+		},
+	}
 	plane, ok := c.f.Get(Plane)
 	if !ok {
-		return c.ask(Ask, Need{
-			Fact:   Plane,
-			Prompt: "What crosses the clouds: a data flow, or control plane operations?",
-			Why:    "Cross-cloud sign-in is approved for data-flow scenarios only." + c.known(CertCloud, AppCloud),
-			Choices: []Choice{
-				{Value: "data-flow", Label: "Data flow", Hint: "Data moves between clouds, e.g. replication"},
-				{Value: "control-plane", Label: "Control plane", Hint: "Resources in one cloud are managed from another"},
-			},
-		})
+		return c.ask(Ask, need)
 	}
 	c.because("What crosses the clouds is %s (%s).", plane.Value, sourceWords[plane.From])
 	text, err := b.say(plane.Value, c.values(FixPath{Scenario: CloudMismatch, Option: "3"}))
-	if err != nil { // unreachable unless the facts were changed behind Canonical's back
-		return c.ask(Ask, Need{Fact: Plane, Prompt: "What crosses the clouds: a data flow, or control plane operations?", Why: err.Error(),
-			Choices: []Choice{{Value: "data-flow", Label: "Data flow"}, {Value: "control-plane", Label: "Control plane"}}})
+	if err != nil { // unreachable: derive drops planes that are none, and loading checks that each has its section
+		need.Why = err.Error()
+		return c.ask(Ask, need)
 	}
 	if plane.Value == "control-plane" {
 		return c.end(Refused, text)
@@ -626,10 +628,10 @@ func (c *course) crossCloud() bool {
 	return c.end(Redirect, text)
 }
 
-// rowIfKnown finds the row for a playbook that can do without: replacing a
-// secret or an expiring certificate needs no move, but where the tables know
-// the tenant, their issuer is the one to use. Where they know and have no row,
-// warnNoRow says why.
+// rowIfKnown returns the row for a playbook that does not need one, or nil.
+// Replacing a secret or an expiring certificate needs no move, but where there is
+// a row its issuer is the one to use. It asks for nothing; where the facts lead to
+// no row, warnNoRow says why.
 func (c *course) rowIfKnown() *Row {
 	row, outcome := c.lookup(Party(c.f.Value(PartyFact)))
 	if outcome != Steps {
@@ -642,7 +644,8 @@ func (c *course) rowIfKnown() *Row {
 	return &row
 }
 
-// lookup answers for what is known, without asking; Ask where too little is.
+// lookup is Policy.Lookup with the facts as they are. It returns Ask when too
+// little is known, and Redirect when the SG owner is an invalid one.
 func (c *course) lookup(party Party) (Row, Outcome) {
 	tenant := c.f.Value(SGOwner)
 	if party == ThirdParty {
@@ -687,7 +690,8 @@ func kindOf(s Scenario, party Party) string {
 	return words
 }
 
-func (c *course) tenantChoices(names []string) []Choice {
+// choicesOf offers names as they are.
+func choicesOf(names []string) []Choice {
 	out := make([]Choice, len(names))
 	for i, name := range names {
 		out[i] = Choice{Value: name, Label: name}
@@ -695,8 +699,8 @@ func (c *course) tenantChoices(names []string) []Choice {
 	return out
 }
 
-// known says in one sentence what is known of the facts that bear on a
-// question. Where each of them comes from in full is said with the facts.
+// known returns " Known: …", a sentence with those of the facts that are known,
+// or "" when none is. It is added to the reason why a question is asked.
 func (c *course) known(names ...FactName) string {
 	var parts []string
 	for _, name := range names {

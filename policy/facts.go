@@ -3,8 +3,8 @@ package policy
 import "slices"
 
 // A FactName names one thing that can be known about a violation. The first
-// seven can be asked for; the rest are only ever read from an alert, inferred,
-// or looked up.
+// seven can be asked for. The next ones are only ever stated, read from an alert,
+// inferred, or looked up; the last two are kept because a decision depends on them.
 type FactName string
 
 const (
@@ -28,6 +28,9 @@ const (
 	Thumbprint  FactName = "thumbprint"   // upper-case hex
 	FoundBy     FactName = "source"       // s360, key-vault, slack, …: which feed found it
 	DueDate     FactName = "due"          // RFC 3339
+
+	HandedOff FactName = "handoff"    // who handed the violation over: assist-sg-update
+	CloudWord FactName = "cloud_word" // a stated cloud that may mean two things, as stated; never taken for a cloud
 )
 
 // Source says where a fact came from. The order of precedence is answer,
@@ -74,8 +77,8 @@ type Fact struct {
 	From  Source   `json:"from"`
 	Why   string   `json:"why"` // one sentence a person can check, e.g. "the vault host ends in .vault.azure.cn"
 
-	// Doubt is what is odd about a value that an alert gave and that nothing was
-	// inferred from, e.g. "not a Key Vault host".
+	// Doubt says what is odd about a value that an alert gave, which is why nothing
+	// was inferred from it: "not a Key Vault host". It is "" for nothing.
 	Doubt string `json:"doubt,omitempty"`
 }
 
@@ -155,13 +158,6 @@ func (f Facts) Best() []Fact {
 	return out
 }
 
-// Facts that are neither asked for nor looked up, but kept because a decision
-// needs to know them.
-const (
-	HandedOff FactName = "handoff"    // who handed the violation over: assist-sg-update
-	CloudWord FactName = "cloud_word" // a stated cloud that may mean two things, as stated; never taken for a cloud
-)
-
 // Words returns what people call the fact.
 func (n FactName) Words() string {
 	if words, ok := factWords[n]; ok {
@@ -170,12 +166,13 @@ func (n FactName) Words() string {
 	return string(n)
 }
 
-// inOrder sorts facts, those that decide first.
+// inOrder sorts facts in place by factOrder and returns them.
 func inOrder(facts []Fact) []Fact {
 	slices.SortStableFunc(facts, func(a, b Fact) int { return slices.Index(factOrder, a.Name) - slices.Index(factOrder, b.Name) })
 	return facts
 }
 
+// factOrder is the order in which facts are shown: those that decide come first.
 var factOrder = []FactName{
 	Violated, HandedOff, PartyFact, AppTenant, SGOwner, AppCloud, Option, Plane, AppName, AppID, OwnerOrg, AppAuthor,
 	CertTenant, CertCloud, Vault, VaultURI, SubjectName, Thumbprint, CloudWord, FoundBy, DueDate,

@@ -1,13 +1,16 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 )
 
 // Fill returns the playbook for a way out with its blanks filled in from the
-// facts, or an error that names the blank nothing is known for.
+// facts. It is an error when there is no such playbook, when it needs a policy
+// row and path has none, or when nothing is known to fill in a blank, which the
+// error names.
 func (p *Policy) Fill(path FixPath, f Facts) (Remediation, error) {
 	c := &course{p: p, f: p.derive(f)}
 	c.classify()
@@ -15,7 +18,8 @@ func (p *Policy) Fill(path FixPath, f Facts) (Remediation, error) {
 	return p.fill(path, c.values(path))
 }
 
-// A blank is what can be filled into a playbook; values come by its number.
+// A blank is a {name} in a playbook's text. It is an index into blanks, which
+// describes it, and into values.fill, which has its value.
 type blank int
 
 const (
@@ -38,12 +42,11 @@ const (
 	blankCount
 )
 
-// A blankDef describes a blank: its name in the playbooks, whether its value
-// may hold text from outside, and the condition under which there is one.
+// A blankDef describes a blank.
 type blankDef struct {
-	name    string
-	outside bool
-	need    condition
+	name    string    // in the playbooks
+	outside bool      // its value may hold text from outside
+	need    condition // it has a value when this holds; the zero condition means always
 }
 
 var (
@@ -75,14 +78,16 @@ func blankNames() string {
 	return strings.Join(out, ", ")
 }
 
-// values are what a playbook is filled in with, and what its conditions look at.
+// values are what a playbook is filled in with.
 type values struct {
-	state [conditionCount]string
-	fill  [blankCount]string
-	err   error // the first blank that had nothing to fill it
+	state [conditionCount]string // the value of each condition's subject
+	fill  [blankCount]string     // the value of each blank
+	err   error                  // names the first blank that had no value
 
-	spans Text            // what render returns is cut out of it, one text after another
-	said  strings.Builder // so are the words that had blanks
+	// Every text that render returns is a part of spans, and all words that had
+	// blanks are parts of said: one allocation each serves a whole playbook.
+	spans Text
+	said  strings.Builder
 }
 
 // values collects what is known.
@@ -99,10 +104,10 @@ func (c *course) values(path FixPath) *values {
 	known(onThumbprint, blankThumbprint, Thumbprint)
 	known(onVault, blankOldVault, VaultURI)
 	v.fill[blankApp] = c.appWords()
-	v.state[onParty] = orElse(string(path.Party), "unknown")
+	v.state[onParty] = cmp.Or(string(path.Party), "unknown")
 	v.fill[blankParty] = string(path.Party)
 	v.state[onOption] = path.Option
-	v.state[onStore] = orElse(c.f.Value(Vault), "unknown")
+	v.state[onStore] = cmp.Or(c.f.Value(Vault), "unknown")
 	v.fill[blankStore] = storeWords[v.state[onStore]]
 	v.state[onHandoff], v.fill[blankOldCert] = yesNo(c.hand), "non-prod certificate"
 	if c.hand || path.Scenario != TenantMismatch {
@@ -121,9 +126,9 @@ func (c *course) values(path FixPath) *values {
 
 var storeWords = map[string]string{"KV": "Key Vault", "dSMS": "dSMS folder", "unknown": "Key Vault or dSMS folder"}
 
-// governed reports whether the policy governs who may issue the certificate,
-// even where what is known does not make a row: by the app's tenant, or by the
-// SG owner. An owner that is wrong in itself frees nobody from the policy.
+// governed reports whether the policy says who may issue the certificate, even
+// where the facts lead to no row: it does when a table has the app's tenant or
+// the SG owner, and also when the SG owner is an invalid one.
 func (c *course) governed() bool {
 	owner := c.f.Value(SGOwner)
 	_, listed := c.p.tables.byTenant[c.f.Value(AppTenant)]
@@ -166,13 +171,6 @@ func (c *course) appWords() string {
 	return "the app"
 }
 
-func orElse(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
 func yesNo(b bool) string {
 	if b {
 		return "yes"
@@ -180,8 +178,8 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-// How many spans a playbook has, and how many bytes of words with blanks in
-// them: what most stay under, so that there is room for them at once.
+// Room for the spans, and for the bytes of words with blanks, that most playbooks
+// stay under.
 const (
 	manySpans = 160
 	manyWords = 2 << 10
@@ -193,7 +191,7 @@ func (p *Policy) fill(path FixPath, v *values) (Remediation, error) {
 	if b == nil || b.redirect {
 		return Remediation{}, fmt.Errorf("there is no playbook for %s, party %s, option %s", path.Scenario, path.Party, path.Option)
 	}
-	if b.settings == "required" && path.Row == nil {
+	if b.settings == rowRequired && path.Row == nil {
 		return Remediation{}, fmt.Errorf("playbook %s needs a policy row and has none", b.id)
 	}
 	v.spans = make(Text, 0, manySpans)
@@ -221,7 +219,8 @@ func (p *Policy) fill(path FixPath, v *values) (Remediation, error) {
 	return r, v.err
 }
 
-// say fills in one section of a playbook whose sections are what to say.
+// say fills in the section with an id, of a playbook whose sections are things to
+// say. It is an error when there is no such section, or a blank has no value.
 func (b *playbook) say(id string, v *values) (Text, error) {
 	if b != nil {
 		for i := range b.steps {
@@ -233,7 +232,7 @@ func (b *playbook) say(id string, v *values) (Text, error) {
 	return nil, fmt.Errorf("the policy says nothing about %s", id)
 }
 
-// settings are what to enter in OneCert, as the table spells it.
+// settings returns what to enter in OneCert, as the row's table spells it.
 func settings(row *Row, v *values) []Setting {
 	if row == nil {
 		return nil
@@ -253,7 +252,7 @@ func settings(row *Row, v *values) []Setting {
 		Setting{"Allowed vaults", row.Vaults}, Setting{"Certificate may exist on corp devices", row.CorpDevices})
 }
 
-// line renders a template that is a heading.
+// line renders a template as one line of text, as for a heading.
 func (t template) line(v *values) string {
 	if len(t) == 1 && len(t[0].when) == 0 && len(t[0].spans) == 1 {
 		return v.words(t[0].spans[0].parts)
@@ -261,7 +260,7 @@ func (t template) line(v *values) string {
 	return t.render(v).String()
 }
 
-// links returns the addresses whose conditions hold.
+// links returns the links that have an address and whose conditions hold.
 func links(defs []*linkDef, v *values) []Link {
 	var out []Link
 	for _, d := range defs {
@@ -275,7 +274,8 @@ func links(defs []*linkDef, v *values) []Link {
 	return out
 }
 
-// render returns a template's spans, blanks filled in.
+// render returns the spans of the pieces whose conditions hold, with their blanks
+// filled in.
 func (t template) render(v *values) Text {
 	n := 0
 	for i := range t {
@@ -313,7 +313,7 @@ func (s *blankSpan) render(v *values) Span {
 	out := Span{Kind: s.kind, Text: v.words(s.parts)}
 	if s.link != nil {
 		out.URL = s.link.URL
-		if out.URL == "" { // words in place of an address
+		if out.URL == "" { // the link says in words where to look
 			out.Kind = Plain
 			out.Text += " (" + s.link.where + ")"
 		}
@@ -321,7 +321,7 @@ func (s *blankSpan) render(v *values) Span {
 	return out
 }
 
-// words joins parts, and notes a blank that has nothing to fill it.
+// words joins parts. A blank that has no value is noted in v.err.
 func (v *values) words(parts []part) string {
 	if len(parts) == 1 && parts[0].blank == noBlank {
 		return parts[0].words

@@ -9,24 +9,20 @@ import (
 	"time"
 )
 
-// Infer reads a violation: what it says, each claim with its source, and what
-// follows from that by the rules of the policy. What it cannot make sure of is
-// not a fact: a vault's cloud says nothing about the app's (Azure Government
-// apps may sign in to Public), "Gallatin" alone is no cloud, and the owner id
-// of Microsoft's own tenant does not make an app first-party.
+// Infer reads a violation and returns its claims as facts, each with its source,
+// together with what follows from them by the rules of the policy. Nothing is
+// guessed: a vault's cloud says nothing about the app's (Azure Government apps may
+// sign in to Public), "Gallatin" alone is no cloud, and the owner id of
+// Microsoft's own tenant does not make an app first-party.
 func (p *Policy) Infer(v Violation) Facts {
 	var f Facts
-	say := func(name FactName, value string, why string) {
-		if value != "" {
-			f = append(f, Fact{Name: name, Value: value, From: FromAlert, Why: why})
-		}
-	}
-	p.inferTitle(v, say)
 	doubt := func(name FactName, value, why, doubt string) {
 		if value != "" {
 			f = append(f, Fact{Name: name, Value: value, From: FromAlert, Why: why, Doubt: doubt})
 		}
 	}
+	say := func(name FactName, value, why string) { doubt(name, value, why, "") }
+	p.inferTitle(v, say)
 	p.inferApp(v.App, say, doubt)
 	p.inferCredential(v.Cred, say, doubt)
 	say(FoundBy, clean(v.Source.System), "its feed")
@@ -38,9 +34,12 @@ func (p *Policy) Infer(v Violation) Facts {
 	return p.derive(f)
 }
 
-// statedAs says what an alert said, so that a person can compare.
+// statedAs quotes what an alert said, as the reason of a fact whose value may be
+// spelt differently: "its app tenant, “torus  gallatin”".
 func statedAs(what, word string) string { return "its " + what + ", “" + clean(word) + "”" }
 
+// A sayFunc adds a claim of the alert, and a doubtFunc one with what is odd about
+// its value ("" for nothing). A claim without a value is not added.
 type (
 	sayFunc   = func(name FactName, value, why string)
 	doubtFunc = func(name FactName, value, why, doubt string)
@@ -50,7 +49,7 @@ type (
 // finding against: some feeds carry a rule's name where others have the title.
 func (p *Policy) inferTitle(v Violation, say sayFunc) {
 	stated := clean(v.Title)
-	// What was taken out of a title as a secret was never a part of it.
+	// Where Scrub took something out of a title, that was no part of the title.
 	if t, ok := p.titles.find(strings.ReplaceAll(stated, Removed, " ")); ok {
 		say(Violated, t.Text, "its title")
 		return
@@ -110,7 +109,8 @@ func (p *Policy) inferCredential(c Credential, say sayFunc, doubt doubtFunc) {
 	}
 }
 
-// inferCloud takes a stated cloud word, unless it may mean two things.
+// inferCloud takes a stated cloud. A word for the app's cloud that may mean two
+// things is kept as CloudWord instead, so that a person can be asked.
 func (p *Policy) inferCloud(name FactName, word, why string, say sayFunc) {
 	word = clean(word)
 	if cloud, ok := p.words.canonical(name, word); ok {
@@ -168,9 +168,9 @@ func (p *Policy) inferHandoff(h Handoff, f Facts) Facts {
 	return f
 }
 
-// handedFacts are the names a hand-over may confirm facts under, as keys. Its
-// bare "cloud" is the app's. A bare target tenant is left out: the 1P table is
-// not keyed by it.
+// handedFacts are the names, as keys, under which a hand-over may confirm facts.
+// Its "cloud" is the app's. A target tenant is left out, because the 1P table is
+// not looked up by it.
 var handedFacts = map[string]FactName{
 	"violation": Violated, "title": Violated, "violationtitle": Violated,
 	"party": PartyFact, "option": Option, "plane": Plane,
@@ -208,9 +208,10 @@ func (p *Policy) named(name string) (TenantEntry, bool) {
 	return entry, ok
 }
 
-// derive adds what follows from the claims, whoever made them, and returns a
-// new set. Deriving twice changes nothing; a derived claim is made anew each
-// time, so that it follows the fact it came from when that is changed.
+// derive returns the claims that accept takes, in the tables' spelling, together
+// with what follows from them. Deriving twice gives the same as deriving once, and
+// a claim derived again replaces the one derived before, so that it follows when
+// the fact it came from is changed.
 func (p *Policy) derive(f Facts) Facts {
 	out := make(Facts, 0, len(f)+6)
 	for _, c := range f {
@@ -244,9 +245,9 @@ func (p *Policy) derive(f Facts) Facts {
 	return out
 }
 
-// accept returns a fact's value as the tables spell it. Where only certain
-// values make sense and this is none of them, the claim says nothing: whoever
-// reads words for people uses Canonical or Match and says so.
+// accept returns a fact's value as the tables spell it, and false for a value
+// that the fact cannot have. Whoever reads words typed by people uses Canonical or
+// Match, which can tell them so.
 func (p *Policy) accept(name FactName, value string) (string, bool) {
 	switch name {
 	case PartyFact, AppCloud, CertCloud, Option, Plane, Vault:
@@ -274,7 +275,8 @@ func (p *Policy) accept(name FactName, value string) (string, bool) {
 
 type inferFunc = func(name FactName, value string, from Source, why string)
 
-// deriveOwner draws on the organisation that owns the app.
+// deriveOwner infers the party and the app's tenant from the organisation that
+// owns the app.
 func (p *Policy) deriveOwner(f Facts, infer inferFunc) {
 	org := f.Value(OwnerOrg)
 	if org == "" {
@@ -290,19 +292,20 @@ func (p *Policy) deriveOwner(f Facts, infer inferFunc) {
 	}
 }
 
-// deriveClouds draws on addresses. The vault's says where the certificate is,
-// the authority's where the app is; neither says anything about the other.
+// deriveClouds infers clouds from addresses and tenants. The vault says where the
+// certificate is and the authority where the app is; neither says anything about
+// the other.
 func (p *Policy) deriveClouds(f Facts, infer inferFunc) {
 	if entry, ok := p.named(f.Value(CertTenant)); ok {
 		infer(CertCloud, string(entry.Cloud), FromInference, fmt.Sprintf("the vault's tenant %s is in %s", entry.Name, entry.Cloud))
 	}
 	if h, ok := p.findHost(hostOf(f.Value(VaultURI))); ok && h.isVault() {
 		infer(CertCloud, string(h.cloud), FromInference, h.why("vault's host"))
-		if h.kind == "vault" {
+		if h.kind == hostVault {
 			infer(Vault, "KV", FromInference, "the address is a Key Vault's")
 		}
 	}
 	if h, ok := p.findHost(hostOf(f.Value(AppAuthor))); ok && h.isAuthority() {
-		infer(AppCloud, string(h.cloud), FromInference, h.why("app's "+h.kind+" host"))
+		infer(AppCloud, string(h.cloud), FromInference, h.why("app's "+string(h.kind)+" host"))
 	}
 }

@@ -27,7 +27,7 @@ func TestWhatAHostProves(t *testing.T) {
 	for _, tt := range []struct {
 		address string
 		cloud   Cloud
-		kind    string
+		kind    hostKind
 	}{
 		{"https://contoso.vault.azure.net/certificates/x/1", Public, "vault"},
 		{"HTTPS://CONTOSO.VAULT.AZURE.NET.", Public, "vault"},

@@ -33,8 +33,8 @@ func (l *loader) load() {
 	l.loadPlaybooks()
 }
 
-// wrong notes an error: what is wrong, and what to do about it. What several
-// playbooks share is read for each of them, and wrong once.
+// wrong notes an error: what is wrong, and what to do about it. The same error is
+// noted once, however many playbooks share the file it is in.
 func (l *loader) wrong(file string, line int, what, fix string) {
 	err := fmt.Errorf("%s:%d: %s; %s", file, line, what, fix)
 	if !slices.ContainsFunc(l.errs, func(e error) bool { return e.Error() == err.Error() }) {
@@ -100,8 +100,8 @@ func (l *loader) records(file string, columns ...string) []record {
 	}
 }
 
-// needsRows are the tables without which nothing can be decided or asked. A file
-// that was cut off must not pass for one of them.
+// needsRows are the tables that must have rows, since nothing can be decided or
+// asked without them. It catches a file that was cut off after its heading.
 var needsRows = map[string]bool{"1p.csv": true, "3p.csv": true, "titles.csv": true}
 
 func csvError(err error) (line int, what string) {

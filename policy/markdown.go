@@ -152,9 +152,9 @@ func (m *markdown) step(n int, s Step) {
 	m.b.WriteString("\n\n")
 }
 
-// A hardBreak ends a line inside a paragraph. Within a list item it stands
-// between paragraphs as well: what shows Markdown in a terminal (glamour) joins
-// the paragraphs of an item without so much as a space.
+// A hardBreak ends a line inside a paragraph. It also stands between the
+// paragraphs of a list item, because a renderer for terminals (glamour) joins
+// those without even a space.
 const hardBreak = "  \n"
 
 // endsInParagraph reports whether the last line of a text is neither a bullet
@@ -330,9 +330,10 @@ func cell(s string) string {
 	return b.String()
 }
 
-// escape writes words so that Markdown shows them as they are. What would be
-// linked without any markup (https://…, www.…, a@b) is broken up as well. At
-// the beginning of a line, what would make a heading, a list or a quote is too.
+// escape writes words so that Markdown shows them as they are. Addresses that
+// would be linked without any markup (https://…, www.…, a@b) are broken up as
+// well. begins says that the words begin a line, where what would make a heading,
+// a list or a quote is escaped too.
 func escape(b *strings.Builder, s string, begins bool) {
 	from, number := 0, 0 // number is how many digits the line begins with
 	for begins && number < len(s) && s[number] >= '0' && s[number] <= '9' {
@@ -367,7 +368,7 @@ func escape(b *strings.Builder, s string, begins bool) {
 	b.WriteString(s[from:])
 }
 
-// meansSomething are the characters that Markdown may read as markup.
+// meansSomething has the characters that Markdown may read as markup.
 var meansSomething = func() (set [utf8.RuneSelf]bool) {
 	for _, c := range "\\`*_[]<>|~&@$#-+=.):\n\r" {
 		set[c] = true

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// A playbook is the steps of one way out, with blanks. It never changes after
-// loading.
+// A playbook is a file of playbooks/: the steps of one way out, with blanks that
+// are filled in from facts. It never changes after loading.
 type playbook struct {
 	file      string
 	id        string
@@ -19,39 +19,50 @@ type playbook struct {
 	label     string   // as a choice
 	hint      template // may name the row's tenant
 	suggested bool
-	threat    template // one of its pieces holds, whatever is known
-	settings  string   // required, optional, none: whether a policy row fills in the blanks
-	redirect  bool     // its sections are what to say, not steps to take
+	threat    template // exactly one of its pieces holds, whatever is known
+	settings  rowUse   // whether a policy row fills in the blanks
+	redirect  bool     // its sections are things to say, not steps to take
 	warnings  []template
 	steps     []stepTemplate
 	links     []*linkDef
 }
 
+// rowUse is whether a playbook needs a policy row.
+type rowUse string
+
+const (
+	rowRequired rowUse = "required"
+	rowOptional rowUse = "optional"
+	rowUnused   rowUse = "none"
+)
+
+// A stepTemplate is a section of a playbook.
 type stepTemplate struct {
-	line    int
+	line    int // of its heading
 	id      string
 	title   template
 	body    template
-	when    conditions
-	source  string
+	when    conditions // it is there only when they hold
+	source  string     // where the rule comes from
 	gate    bool
-	untrust bool
-	shared  string // its text stands in steps/, where other playbooks find it too
+	untrust bool   // it takes trust away, so a gate must come before it
+	shared  string // the name of its text in steps/, which several playbooks use; "" when its text is here
 	links   []*linkDef
 }
 
 // A linkDef is a row of links.csv.
 type linkDef struct {
 	Link
-	where string // in place of an address: where to look
-	when  conditions
+	where string     // where to look, in words, when there is no address
+	when  conditions // it is shown only when they hold
 }
 
 func playbookKey(s Scenario, party Party, option string) string {
 	return string(s) + "/" + string(party) + "/" + option
 }
 
-// playbook returns the one for a way out, or the one for either party, or nil.
+// playbook returns the playbook for a way out: the party's own, else the one for
+// either party, else nil.
 func (p *Policy) playbook(s Scenario, party Party, option string) *playbook {
 	if b, ok := p.playbooks[playbookKey(s, party, option)]; ok {
 		return b
@@ -59,7 +70,7 @@ func (p *Policy) playbook(s Scenario, party Party, option string) *playbook {
 	return p.playbooks[playbookKey(s, "", option)]
 }
 
-// ways are the ways out that must have a playbook (domain: seed 000, 001, 002).
+// ways are the ways out that must have a playbook (seeds 000, 001 and 002).
 var ways = []FixPath{
 	{Scenario: TenantMismatch, Party: ThirdParty, Option: "A"},
 	{Scenario: TenantMismatch, Party: ThirdParty, Option: "B"},
@@ -137,23 +148,30 @@ func (l *loader) loadPlaybooks() {
 // shown as it is, blanks filled in; a line "when …:" with nothing behind it
 // stands for the block below it.
 func (l *loader) parsePlaybook(file, content string) *playbook {
-	b := &playbook{file: file, settings: "none"}
-	r := &playbookReader{l: l, b: b, file: file, lines: strings.Split(strings.ReplaceAll(content, "\r\n", "\n"), "\n")}
+	b := &playbook{file: file, settings: rowUnused}
+	r := &playbookReader{l: l, b: b, file: file, lines: linesOf(content)}
 	r.frontMatter()
 	r.sections()
 	r.check()
 	return b
 }
 
-// A playbookReader is how far parsePlaybook has got; n counts lines from 0.
+// linesOf splits a file into lines, whichever way they end.
+func linesOf(content string) []string {
+	return strings.Split(strings.ReplaceAll(content, "\r\n", "\n"), "\n")
+}
+
+// A playbookReader is the state of one parsePlaybook.
 type playbookReader struct {
 	l     *loader
 	b     *playbook
 	file  string
 	lines []string
-	n     int
+	n     int // the line being read, counted from 0
 
-	title, hint, threat []numbered // wait until the rest of the front matter is known
+	// These are parsed after the rest of the front matter, which says what may
+	// stand in them.
+	title, hint, threat []numbered
 }
 
 func (r *playbookReader) wrong(line int, what, fix string) { r.l.wrong(r.file, line, what, fix) }
@@ -211,8 +229,8 @@ func (r *playbookReader) meta(name, value string) {
 	case "threat":
 		r.threat = append(r.threat, numbered{line, value})
 	case "settings":
-		b.settings = value
-		if !slices.Contains([]string{"required", "optional", "none"}, value) {
+		b.settings = rowUse(value)
+		if !slices.Contains([]rowUse{rowRequired, rowOptional, rowUnused}, b.settings) {
 			r.wrong(line, fmt.Sprintf("unknown settings %q", value), "write required, optional or none")
 		}
 	case "redirect":
@@ -236,10 +254,9 @@ func (r *playbookReader) required(seen map[string]bool) {
 		}
 	}
 	b := r.b
-	settled := b.settings == "required"
-	b.title = r.template(r.title, settled, nil)
-	b.hint = r.template(r.hint, settled, nil)
-	b.threat = r.template(r.threat, settled, nil)
+	b.title = r.template(r.title, nil)
+	b.hint = r.template(r.hint, nil)
+	b.threat = r.template(r.threat, nil)
 	r.oneOfEach("threat", r.threat, b.threat)
 	if len(b.hint) > 0 {
 		r.oneOfEach("hint", r.hint, b.hint)
@@ -253,9 +270,9 @@ func (r *playbookReader) required(seen map[string]bool) {
 	}
 }
 
-// oneOfEach checks that one of the lines holds whatever is known, and no more
-// than one: either it stands alone without a condition, or the lines are on one
-// thing and share its values among them.
+// oneOfEach checks that exactly one of the lines holds, whatever is known: either
+// there is one line without a condition, or the lines are all on the same
+// condition and share its values among them.
 func (r *playbookReader) oneOfEach(name string, lines []numbered, t template) {
 	if len(t) == 0 || len(t) == 1 && len(t[0].when) == 0 {
 		return
@@ -302,7 +319,7 @@ func (r *playbookReader) sections() {
 			if step.shared != "" {
 				step.body = r.sharedText(step, body)
 			} else {
-				step.body = r.template(body, r.b.settings == "required", step.when)
+				step.body = r.template(body, step.when)
 			}
 			r.b.steps = append(r.b.steps, *step)
 		}
@@ -316,7 +333,7 @@ func (r *playbookReader) sections() {
 			step = r.heading(strings.TrimPrefix(line, "## "))
 		case step == nil && strings.HasPrefix(line, "> "):
 			text := []numbered{{r.n + 1, strings.TrimPrefix(line, "> ")}}
-			r.b.warnings = append(r.b.warnings, r.template(text, r.b.settings == "required", conditions{}))
+			r.b.warnings = append(r.b.warnings, r.template(text, nil))
 		case step == nil && strings.TrimSpace(line) != "":
 			r.wrong(r.n+1, "there is text before the first step", "begin a warning with > , or a step with ## step-id: Title")
 		case step != nil && len(body) == 0 && r.stepMeta(step, line):
@@ -335,12 +352,12 @@ func (r *playbookReader) heading(text string) *stepTemplate {
 		r.wrong(step.line, fmt.Sprintf("heading %q cannot be read", text), "write ## step-id: Title, the id in small letters, digits and dashes")
 	}
 	step.id = id
-	step.title = r.template([]numbered{{step.line, strings.TrimSpace(title)}}, r.b.settings == "required", conditions{})
+	step.title = r.template([]numbered{{step.line, strings.TrimSpace(title)}}, nil)
 	return step
 }
 
-// stepMeta takes a line below a heading, or reports that the text begins. A
-// blank line among them is skipped.
+// stepMeta takes one line of a step's meta data ("gate: true"), or an empty line
+// among them. It reports false for a line that begins the step's text.
 func (r *playbookReader) stepMeta(step *stepTemplate, line string) bool {
 	name, value, ok := strings.Cut(strings.TrimSpace(line), ":")
 	value = strings.TrimSpace(value)
@@ -367,8 +384,8 @@ func (r *playbookReader) stepMeta(step *stepTemplate, line string) bool {
 	return true
 }
 
-// sharedText reads the text of a step from a file of its own, which says the
-// same in every playbook that names it. own is what stands below the step.
+// sharedText reads the text of a step from its file in steps/. own is the text
+// below the step in the playbook, of which there must be none then.
 func (r *playbookReader) sharedText(step *stepTemplate, own []numbered) template {
 	file := "steps/" + step.shared + ".md"
 	if _, ok := r.l.p.files[file]; !ok {
@@ -383,11 +400,11 @@ func (r *playbookReader) sharedText(step *stepTemplate, own []numbered) template
 		return nil
 	}
 	var lines []numbered
-	for line := range strings.SplitSeq(strings.ReplaceAll(string(content), "\r\n", "\n"), "\n") {
-		lines = append(lines, numbered{len(lines) + 1, line})
+	for i, line := range linesOf(string(content)) {
+		lines = append(lines, numbered{i + 1, line})
 	}
-	there := playbookReader{l: r.l, b: r.b, file: file} // whatever is wrong is wrong there
-	return there.template(lines, r.b.settings == "required", step.when)
+	there := playbookReader{l: r.l, b: r.b, file: file} // so that errors name the shared file
+	return there.template(lines, step.when)
 }
 
 func (r *playbookReader) yes(value string) bool {
@@ -411,8 +428,8 @@ func (r *playbookReader) links(value string) []*linkDef {
 	return out
 }
 
-// takesAway are the beginnings of step ids that must be marked as untrusting,
-// so that forgetting the mark is noticed.
+// takesAway are beginnings of step ids. A step whose id begins like this takes
+// trust away and must say so ("untrusts: true"), so that forgetting it is noticed.
 var takesAway = []string{"revoke", "remove", "disable", "delete", "untrust"}
 
 // check looks at the playbook as a whole.
@@ -493,7 +510,7 @@ func (l *loader) loadRequirements() {
 	if !ok {
 		return
 	}
-	r := &playbookReader{l: l, b: &playbook{}, file: file, lines: strings.Split(strings.ReplaceAll(string(content), "\r\n", "\n"), "\n")}
+	r := &playbookReader{l: l, b: &playbook{settings: rowUnused}, file: file}
 	var title string
 	var body []numbered
 	line := 0
@@ -501,13 +518,13 @@ func (l *loader) loadRequirements() {
 		if title == "" {
 			return
 		}
-		text := r.template(body, false, conditions{}).render(&values{})
+		text := r.template(body, nil).render(&values{})
 		if len(text) == 0 {
 			l.wrong(file, line, fmt.Sprintf("requirement %q has no text", title), "say what is required")
 		}
 		l.p.requirements = append(l.p.requirements, Requirement{Title: title, Text: text})
 	}
-	for i, text := range r.lines {
+	for i, text := range linesOf(string(content)) {
 		if heading, ok := strings.CutPrefix(text, "## "); ok {
 			finish()
 			title, body, line = strings.TrimSpace(heading), nil, i+1

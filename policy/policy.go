@@ -55,13 +55,13 @@ type Policy struct {
 
 	version  string    // as written, e.g. 2026-04-30
 	reviewed time.Time // version as a day in UTC
-	maxAge   int       // days
+	maxAge   int       // days from one review to the next
 	digest   string    // sha256:…
 	owner    string    // whom to ask when the tables have no row
 
 	firstPartyOwners map[string]bool // owner organisation ids that prove 1P
-	hintOwners       map[string]bool // ids that suggest 1P and prove nothing
-	invalidSGOwners  []string        // SG owners that are wrong in themselves
+	hintOwners       map[string]bool // owner organisation ids that suggest 1P and prove nothing
+	invalidSGOwners  []string        // SG owners for which no row can exist, because the group itself is wrong
 
 	words  vocabulary
 	titles titleTable
@@ -73,8 +73,8 @@ type Policy struct {
 	playbooks    map[string]*playbook // by scenario/party/option, see playbookKey
 
 	tenants map[string]TenantEntry // by lower-case tenant id; WithTenants sets it
-	byName  map[string]TenantEntry // the same by name; of two with one name, that of the smaller id
-	mark    string                 // of the files and the tenants together
+	byName  map[string]TenantEntry // the same by name; of two entries with one name, that of the smaller id
+	mark    string                 // see Mark; "" without tenants
 }
 
 // Default returns the policy that is built in. All callers share one value.
@@ -117,8 +117,8 @@ func (p *Policy) Files() map[string][]byte {
 	return out
 }
 
-// Version says which policy this is and, in Stale, that it was last reviewed
-// too long ago, judged by now.
+// Version says which policy this is, and in Stale whether it was last reviewed
+// too long before now.
 func (p *Policy) Version(now time.Time) Version {
 	v := Version{Version: p.version, Digest: p.digest}
 	if days := int(now.Sub(p.reviewed).Hours() / 24); days > p.maxAge {
@@ -148,8 +148,9 @@ func (p *Policy) WithTenants(byID map[string]TenantEntry) *Policy {
 	return &out
 }
 
-// Mark tells apart what decisions go by: the policy's files, and the tenants
-// that are known by name. It is meant for comparing and says nothing to people.
+// Mark returns 16 hexadecimal digits that change when anything changes that
+// decisions depend on: the policy's files, or the tenants that are known by name.
+// It is for comparing and not for showing.
 func (p *Policy) Mark() string {
 	if p.mark == "" {
 		return strings.TrimPrefix(p.digest, "sha256:")[:16]

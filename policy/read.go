@@ -11,10 +11,11 @@ import (
 // title, an app id, a vault's or an authority's address, 1P or 3P, tenants,
 // clouds, "option a", "data-flow". What a person typed is an answer, and what
 // follows from an address is inferred; why goes with each answer ("typed after
-// /rehome"). leftover is what was not understood, in order, neighbouring words
-// together, so that it can be said. A bare tenant becomes the app's or the SG
-// owner's, by the party; while that is open it is kept as both, since only one
-// of the two will be used.
+// /rehome"). leftover is what was not understood, in order and with neighbouring
+// words together, so that it can be repeated to whoever typed it. A tenant that
+// is named without saying whose it is becomes the app's for 3P and the SG owner's
+// for 1P. While the party is not known it becomes both, since only one of the two
+// will be used.
 func (p *Policy) Read(text string, why string) (facts Facts, leftover []string) {
 	r := reading{p: p, why: why, words: split(text)}
 	for r.i < len(r.words) {
@@ -24,11 +25,14 @@ func (p *Policy) Read(text string, why string) (facts Facts, leftover []string) 
 	return p.derive(r.facts), r.leftover
 }
 
-// A word is a piece of typed text: as typed, without the punctuation around
-// it, and in the form words are compared in. Dashes that stand alone have no key.
-type word struct{ raw, bare, key string }
+// A word is a piece of typed text.
+type word struct {
+	raw  string // as typed
+	bare string // without the punctuation around it
+	key  string // in the form words are compared in, see key; "" for a dash that stands alone
+}
 
-// A reading is how far Read has got.
+// A reading is the state of one Read.
 type reading struct {
 	p        *Policy
 	why      string
@@ -36,13 +40,23 @@ type reading struct {
 	i        int
 	facts    Facts
 	leftover []string
-	lost     bool     // nothing but connectives since the last leftover word: what is left now goes on with it
+	lost     bool     // only connectives came since the last leftover word, so that the next leftover word joins it
 	between  string   // those connectives
-	about    string   // what the next value is about, by the words before it: owner, app, cert or ""
-	tenants  []string // bare tenants, not yet known whose
+	about    subject  // what the words before the next value say it is about
+	tenants  []string // tenants named without saying whose they are
 }
 
-// next understands what stands here, and moves on by at least one word.
+// A subject is what a value is about, as the words before it say.
+type subject int
+
+const (
+	ofNothing subject = iota // they do not say
+	ofOwner                  // the security group's owner
+	ofApp                    // the app
+	ofCert                   // the certificate, or the vault it is in
+)
+
+// next reads what begins at the current word, and moves on by at least one word.
 func (r *reading) next() {
 	w := r.words[r.i]
 	switch {
@@ -82,9 +96,9 @@ func (r *reading) phrase() bool {
 	return true
 }
 
-// goesOn reports whether a dash and something unknown follow a title: then it
-// is another title, one that nobody listed, and must not pass for the listed
-// one ("… with Cert Cloud - Some new scenario").
+// goesOn reports whether a dash and unknown words follow a title. Then they are
+// part of it: it is a longer title that the table does not have, and must not
+// pass for the listed one ("… with Cert Cloud - Some new scenario").
 func (r *reading) goesOn(i int) bool {
 	if i >= len(r.words) {
 		return false
@@ -107,22 +121,22 @@ func (r *reading) goesOn(i int) bool {
 func (r *reading) take(found phrase) {
 	name := found.fact
 	switch {
-	case name == AppTenant && r.about == "owner":
+	case name == AppTenant && r.about == ofOwner:
 		name = SGOwner
-	case name == AppTenant && r.about == "cert":
+	case name == AppTenant && r.about == ofCert:
 		name = CertTenant
-	case name == AppTenant && r.about == "":
+	case name == AppTenant && r.about == ofNothing:
 		r.tenants = append(r.tenants, found.value)
 		return
-	case name == AppCloud && r.about == "cert":
+	case name == AppCloud && r.about == ofCert:
 		name = CertCloud
 	}
 	r.say(name, found.value)
-	r.about = ""
+	r.about = ofNothing
 }
 
-// say makes an answer. The first word counts; a second, different one is left
-// over, because nobody can tell which was meant.
+// say makes an answer. When two different values are typed for one fact the
+// first counts and the second is left over, so that it is not dropped in silence.
 func (r *reading) say(name FactName, value string) {
 	if said, ok := r.facts.Claim(name, FromAnswer); ok && said.Value != value {
 		r.leftover = append(r.leftover, value)
@@ -138,17 +152,16 @@ func (r *reading) address(w word) bool {
 	switch {
 	case !ok:
 		return false
-	case h.isAuthority(), h.kind == "retired" && strings.HasPrefix(h.name, "login"):
+	case h.isAuthority(), h.kind == hostRetired && strings.HasPrefix(h.name, "login"):
 		r.say(AppAuthor, address(given))
 	default:
 		r.say(VaultURI, address(given))
 	}
-	r.about = ""
+	r.about = ofNothing
 	return true
 }
 
-// id takes a GUID, which is an app's unless it is a known tenant's, or a
-// thumbprint.
+// id takes a thumbprint, or a GUID: the app's id, unless it is a known tenant's.
 func (r *reading) id(w word) bool {
 	id := strings.ToLower(strings.Trim(w.bare, "{}"))
 	if t, ok := thumbprint(id); ok {
@@ -167,16 +180,16 @@ func (r *reading) id(w word) bool {
 	default:
 		r.say(AppID, id)
 	}
-	r.about = ""
+	r.about = ofNothing
 	return true
 }
 
-// special takes words that mean something only in their place: an SG owner
-// that is wrong in itself, and a cloud word that may mean two things.
+// special takes an invalid SG owner, which is a word of its own only after "SG
+// owner", and a cloud word that may mean two things.
 func (r *reading) special(w word) bool {
-	if owner, ok := r.p.invalidSGOwner(w.bare); ok && r.about == "owner" {
+	if owner, ok := r.p.invalidSGOwner(w.bare); ok && r.about == ofOwner {
 		r.say(SGOwner, owner)
-		r.about = ""
+		r.about = ofNothing
 		return true
 	}
 	if means, ok := r.p.words.ambiguous[w.key]; ok {
@@ -187,35 +200,38 @@ func (r *reading) special(w word) bool {
 }
 
 // connectives are words that carry no value. Some say what the next value is
-// about.
-var connectives = map[string]string{
-	"owner": "owner", "owners": "owner", "owner's": "owner", "sg": "owner", "group": "owner",
-	"app": "app", "app's": "app", "application": "app", "apps": "app",
-	"cert": "cert", "certificate": "cert", "vault": "cert", "vault's": "cert", "certs": "cert",
-	"a": "=", "an": "=", "and": "=", "are": "=", "at": "=", "but": "=", "cloud": "=", "clouds": "=", "for": "=", "from": "=",
-	"has": "=", "id": "=", "in": "=", "is": "=", "it": "=", "its": "=", "of": "=", "on": "=", "option": "=", "our": "=",
-	"party": "=", "please": "=", "plane": "=", "security": "=", "tenant": "=", "the": "=", "this": "=", "title": "=", "to": "=",
-	"uri": "=", "url": "=", "violation": "=", "with": "=",
-}
+// about; the others leave that as it was.
+var connectives = func() map[string]subject {
+	words := map[string]subject{
+		"owner": ofOwner, "owners": ofOwner, "owner's": ofOwner, "sg": ofOwner, "group": ofOwner,
+		"app": ofApp, "app's": ofApp, "application": ofApp, "apps": ofApp,
+		"cert": ofCert, "certificate": ofCert, "vault": ofCert, "vault's": ofCert, "certs": ofCert,
+	}
+	for w := range strings.FieldsSeq("a an and are at but cloud clouds for from has id in is it its of on option our " +
+		"party please plane security tenant the this title to uri url violation with") {
+		words[w] = ofNothing
+	}
+	return words
+}()
 
 func (r *reading) connective(w word) bool {
 	about, ok := connectives[strings.ToLower(w.bare)]
 	if !ok {
 		return false
 	}
-	if about != "=" {
+	if about != ofNothing {
 		r.about = about
 	}
 	if strings.HasSuffix(w.raw, ",") || strings.HasSuffix(w.raw, ";") {
-		r.about = ""
+		r.about = ofNothing
 	}
 	return true
 }
 
-// leave keeps a word that means nothing here, together with its neighbours, so
-// that people recognise what they typed.
+// leave adds a word that means nothing here to what is left over. Words that
+// were typed next to each other stay together, so that people recognise them.
 func (r *reading) leave(w word) {
-	r.about = ""
+	r.about = ofNothing
 	if n := len(r.leftover); n > 0 && r.lost {
 		r.leftover[n-1] += " " + r.between + w.bare
 	} else {
@@ -224,19 +240,19 @@ func (r *reading) leave(w word) {
 	r.lost, r.between = true, ""
 }
 
-// settleTenants says whose the bare tenants are.
+// settleTenants decides whose the tenants are that were named without saying so,
+// see Read.
 func (r *reading) settleTenants() {
 	if len(r.tenants) == 0 {
 		return
 	}
-	party := r.p.derive(r.facts).Value(PartyFact)
+	party := Party(r.p.derive(r.facts).Value(PartyFact))
 	for _, tenant := range r.tenants {
-		if party != string(FirstParty) {
-			r.say(AppTenant, tenant)
-		}
-		if party == string(FirstParty) {
+		if party == FirstParty {
 			r.say(SGOwner, tenant)
+			continue
 		}
+		r.say(AppTenant, tenant)
 		if _, said := r.facts.Claim(SGOwner, FromAnswer); party == "" && !said {
 			r.facts = r.facts.With(Fact{Name: SGOwner, Value: tenant, From: FromAnswer,
 				Why: fmt.Sprintf("%s; %s was said without whose tenant it is, so for a 1P app it is taken for the SG owner's", r.why, tenant)})
@@ -248,8 +264,8 @@ func (r *reading) settleTenants() {
 // far below it.
 const maxTyped = 16 << 10
 
-// split cuts typed text into words. White space, quotes, and commas end a word,
-// and so do = and a colon after a name ("cloud=Fairfax", "tenant: AME").
+// split cuts typed text into words. White space, quotes and commas end a word, and
+// so does an = or a colon after a name ("cloud=Fairfax", "tenant: AME").
 func split(text string) []word {
 	cut := min(len(text), maxTyped)
 	words := make([]word, 0, 24)
@@ -288,7 +304,8 @@ func appendPair(words []word, field string) []word {
 	return append(words, wordOf(field))
 }
 
-// appendName cuts a flag-like name: "sg-owner" says "sg", "owner".
+// appendName cuts a name written like a flag's: "sg-owner" becomes "sg" and
+// "owner".
 func appendName(words []word, name string) []word {
 	for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return r == '-' || r == '_' }) {
 		words = append(words, wordOf(part))

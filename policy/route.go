@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// A RouteRule sends violations to a channel. What it leaves empty it does not
-// ask for; everything else must hold. Words match in any case and spacing; a
-// title may end in *, for titles that begin like it.
+// A RouteRule sends violations to a channel. A field that is empty fits every
+// violation; all the others must fit. Words match in any case and spacing, and
+// one that ends in * fits whatever begins like it.
 type RouteRule struct {
 	Service string `json:"service,omitempty"` // the service's id or name
 	Tenant  string `json:"tenant,omitempty"`  // the app's tenant, or the one that owns its security group
@@ -19,9 +19,9 @@ type RouteRule struct {
 	Channel string `json:"channel"`           // a channel id (C0123ABCD)
 }
 
-// Route returns the channel of the first rule that a violation fits, or other,
-// and why: "rule 2: the service is Contoso Ledger". Clouds are understood by
-// every word the policy has for them.
+// Route returns the channel of the first rule that fits a violation, or other
+// when none does, and why: "rule 2: the service is Contoso Ledger". A rule may
+// name a cloud by every word that the policy has for it.
 func (p *Policy) Route(rules []RouteRule, other string, v Violation, f Facts) (channel, why string) {
 	for i, r := range rules {
 		if because, fits := p.fits(r, v, f); fits {
@@ -34,8 +34,8 @@ func (p *Policy) Route(rules []RouteRule, other string, v Violation, f Facts) (c
 	return other, fmt.Sprintf("none of the %d routing rules fits", len(rules))
 }
 
-// CheckRoutes says all that is wrong with rules, so that a bot with a rule that
-// can never do what it says does not start.
+// CheckRoutes returns everything that is wrong with rules, joined. A bot does not
+// start with a rule that could never do what it says.
 func (p *Policy) CheckRoutes(rules []RouteRule) error {
 	var errs []error
 	wrong := func(i int, format string, args ...any) {
@@ -69,7 +69,8 @@ func channelForm(id string) bool {
 		strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == ""
 }
 
-// fits reports whether everything that the rule asks for holds, and what that is.
+// fits reports whether a rule fits a violation, and what made it fit, one phrase
+// for each field of the rule that is not empty.
 func (p *Policy) fits(r RouteRule, v Violation, f Facts) (because []string, fits bool) {
 	for _, asked := range []struct {
 		what, want string
@@ -93,7 +94,8 @@ func (p *Policy) fits(r RouteRule, v Violation, f Facts) (because []string, fits
 	return because, len(because) > 0
 }
 
-// like compares words as the tables do, and a beginning where the rule ends in *.
+// like reports whether have is what a rule wants: the same in any case and
+// spacing, or the same beginning where want ends in *.
 func like(have, want string) bool {
 	if begin, ok := strings.CutSuffix(clean(want), "*"); ok {
 		return have != "" && strings.HasPrefix(key(have), key(begin))

@@ -10,15 +10,16 @@ import (
 const Removed = "[removed]"
 
 // Scrub takes out of a text what looks like key material or another secret, and
-// says what it was, in words that go after "what looks like": "a client secret".
-// It goes over everything that comes from outside before anybody keeps, quotes
-// or logs it: alerts and their quarantine, cells of files, words typed by people.
+// returns what each looked like, in words that follow "what looks like": "a
+// client secret". Everything that comes from outside goes through it before it is
+// kept, quoted or logged: alerts, quarantined records, cells of files, and words
+// typed by people.
 //
-// It knows secrets by their shape (an Entra client secret has three characters,
-// a digit and Q~; a PKCS#12 file begins with the same bytes in base64; a token
-// has three parts), or by the name before them (Password=…, sig=…). Rather too
-// much is taken than too little, but never a GUID, a thumbprint, a public
-// certificate, or the address of a vault or of what is in it.
+// It recognises secrets by their shape (an Entra client secret has three
+// characters, a digit and Q~; a PKCS#12 file begins with the same bytes in base64;
+// a token has three parts), or by the name before them (Password=…, sig=…). When
+// in doubt it takes a word out, but never a GUID, a thumbprint, a public
+// certificate, or the address of a vault or of something in a vault.
 //
 // The shapes are those that Microsoft publishes for its own scanners (the
 // sensitive information types of Microsoft Purview) and DER's first bytes
@@ -42,8 +43,9 @@ func Scrub(text string) (clean string, found []string) {
 	return clean, found
 }
 
-// Strip is Scrub for words that are read and not kept: what it takes out leaves
-// nothing behind that could be read as a word.
+// Strip is Scrub for words that are going to be read for facts. Where it takes
+// something out it leaves nothing behind, neither Removed nor the name before the
+// secret, that could be read as a word.
 func Strip(words string) (clean string, found []string) {
 	if clean, found = Scrub(words); len(found) > 0 {
 		clean = strings.TrimSpace(strings.ReplaceAll(namesRemoved.ReplaceAllString(clean, " "), Removed, " "))
@@ -51,19 +53,19 @@ func Strip(words string) (clean string, found []string) {
 	return clean, found
 }
 
-// namesRemoved is a name with what was taken out after it: without it, “password=”
-// says nothing.
+// namesRemoved matches Removed together with the name before it: “password=[removed]”.
 var namesRemoved = regexp.MustCompile(`(?i)(?:\b(?:client|account|access|shared|storage|api|subscription|primary|secondary|refresh|auth|app)[ _-]*)*\b[a-z]+["']?\s*[:=]\s*["']?` + regexp.QuoteMeta(Removed) + `["']?`)
 
-// A shape is one form that secrets have. hint is what makes it worth looking for;
-// what the form matches is replaced by what take makes of it.
+// A shape is one form that secrets have.
 type shape struct {
-	what string
-	hint hint
-	form *regexp.Regexp
-	take func(match string) string
+	what string                    // what is said of it: "a client secret"
+	hint hint                      // form is tried only on texts that have this
+	form *regexp.Regexp            // finds it
+	take func(match string) string // returns what replaces a match
 }
 
+// A hint is a cheap sign that a text may hold a secret of some shape. Hints are
+// bits, so that one look over a text collects all it has.
 type hint uint8
 
 const (
@@ -71,9 +73,9 @@ const (
 	hintDER                    // MI, MH or MC: the beginning of many structures in base64
 	hintTilde                  // ~
 	hintToken                  // eyJ, bearer, xox, gh
-	hintLong                   // a long row of base64 that ends as keys do, or has a mark that keys have
-	hintNamed                  // = or : after a name of something secret
-	hintUser                   // :// … @
+	hintLong                   // a long row of base64 that ends as keys do, or holds one of signatures
+	hintNamed                  // =, or : after a name of something secret
+	hintUser                   // @ after ://
 )
 
 const (
@@ -85,8 +87,8 @@ const (
 	whatPass   = "a password"
 )
 
-// body is the rest of something in base64, in one piece or cut into lines; of a
-// record that was cut off, to its end.
+// body matches the rest of something in base64, in one piece or in lines. A piece
+// that was cut off is matched to its end.
 const body = `(?:[A-Za-z0-9+/=_-]{16,}(?:\s|\\[rn])*)*[A-Za-z0-9+/=_-]*`
 
 var shapes = []shape{
@@ -110,7 +112,7 @@ var shapes = []shape{
 	{whatPass, hintUser, regexp.MustCompile(`://[^/\s:@"'<>]+:[^/\s@"'<>]+@`), func(m string) string { return m[:strings.IndexByte(m[3:], ':')+4] + Removed + "@" }},
 }
 
-// value is what follows a name: a sign, and a word.
+// value matches what follows a name: = or :, and a word.
 const value = `\\?["']?\s*[:=]\s*\\?["']?[^\s"'<>,;&\\]+`
 
 func all(string) string { return Removed }
@@ -118,7 +120,8 @@ func all(string) string { return Removed }
 // named keeps the name of a value and takes the value.
 func named(m string) string { return m[:strings.IndexAny(m, "=:")+1] + Removed }
 
-// split cuts a match into the name with what follows it, and the value.
+// splitNamed cuts a match into the name, with the sign and quotes after it, and
+// the value.
 func splitNamed(m string) (name, value string) {
 	at := strings.IndexAny(m, "=:") + 1
 	at += len(m[at:]) - len(strings.TrimLeft(m[at:], " \t\r\n\\\"'"))
@@ -135,8 +138,8 @@ func ifSecret(m string) string {
 	return name + Removed
 }
 
-// ifPlainlySecret takes the value after a name that other things have as well,
-// when it looks like nothing a person would call something.
+// ifPlainlySecret takes the value after a name that harmless things may have as
+// well ("secret"), if it is long and mixed enough to be no word.
 func ifPlainlySecret(m string) string {
 	name, v := splitNamed(m)
 	if len(v) < 12 || harmless(v) || !mixed(v) {
@@ -172,11 +175,11 @@ func harmless(v string) bool {
 	return isGUID(strings.ToLower(strings.Trim(v, "{}"))) || hexDigest.MatchString(v) || strings.Contains(v, "://") || aDate.MatchString(v) || aTemplate.MatchString(v)
 }
 
-// suspicions looks once over a text for what any shape would need. Nearly all
-// texts have none of it, and then nothing more is done.
+// suspicions looks once over a text and returns its hints. Nearly all texts have
+// none, and then Scrub is done.
 func suspicions(s string) hint {
 	var h hint
-	start, long := 0, false // of the row of base64 that goes on
+	start, long := 0, false // where the current row of base64 began; whether any row was long
 	for i := range len(s) {
 		k := kinds[s[i]]
 		if k == inBase64 {
@@ -199,7 +202,7 @@ func suspicions(s string) hint {
 	return h
 }
 
-// hintAt is what a telling byte tells.
+// hintAt returns the hint that the telling byte at i gives, or 0.
 func hintAt(s string, i int) hint {
 	switch s[i] {
 	case '~':
@@ -242,10 +245,10 @@ func hintAt(s string, i int) hint {
 	return 0
 }
 
-// The kinds of bytes there are for suspicions.
+// The kinds of bytes that suspicions tells apart; a byte may be both.
 const (
-	inBase64 = 1 << iota
-	telling
+	inBase64 = 1 << iota // may stand in base64
+	telling              // hintAt has to look at it
 )
 
 var kinds = func() (k [256]uint8) {
@@ -264,8 +267,8 @@ var kinds = func() (k [256]uint8) {
 // from other base64.
 var signatures = [...]string{"AIoT", "+ASb", "+AEh", "+ARm", "AzFu", "ACDb", "APIM", "AZDO", "AzSe", "JQQJ9"}
 
-// endsSecret reports whether a text ends in a name of something secret, with
-// what may stand between the name and a colon.
+// endsSecret reports whether a text ends in a name of something secret, apart
+// from white space and quotes as they stand between a name and a colon.
 func endsSecret(s string) bool {
 	s = strings.TrimRight(s[max(0, len(s)-24):], " \t\"'\\")
 	if s == "" || strings.IndexByte("teynhds", s[len(s)-1]|0x20) < 0 {

@@ -7,14 +7,15 @@ import (
 	"strings"
 )
 
-// A template is prose with blanks: runs of spans, each of which may depend on
-// conditions. It is made when the policy is loaded and only read afterwards.
+// A template is prose with blanks, in pieces that may depend on conditions. It is
+// made when the policy is loaded and only read afterwards.
 type template []piece
 
-// A piece begins a paragraph, a bullet or a block, or goes on with one.
+// A piece is a line of a template: it begins a paragraph, a bullet or a block, or
+// continues one.
 type piece struct {
-	group int // pieces of one paragraph or bullet share it
-	kind  SpanKind
+	group int      // the same for all pieces of one paragraph or bullet
+	kind  SpanKind // Break for a paragraph, Bullet or Block
 	when  conditions
 	spans []blankSpan
 }
@@ -32,15 +33,15 @@ type part struct {
 	blank blank
 }
 
-// numbered is a line and its number in the file.
+// numbered is a line and its number in the file, from 1.
 type numbered struct {
 	n    int
 	text string
 }
 
-// template parses lines of a playbook. settled says that a policy row is always
-// there; given are conditions that hold for all of it.
-func (r *playbookReader) template(lines []numbered, settled bool, given conditions) template {
+// template parses lines of a playbook. given are conditions under which all of
+// them stand.
+func (r *playbookReader) template(lines []numbered, given conditions) template {
 	var out template
 	group, open := 0, false
 	var pending conditions
@@ -83,16 +84,16 @@ func (r *playbookReader) template(lines []numbered, settled bool, given conditio
 		pending = nil
 		r.canHold(lines[min(i, len(lines)-1)].n, slices.Concat(given, p.when))
 		p.group = group
-		if p.kind == Plain { // goes on with what the group began
+		if p.kind == Plain { // it continues what the group began
 			p.kind = out[len(out)-1].kind
 		}
-		r.guard(lines[min(i, len(lines)-1)].n, p, settled, given)
+		r.guard(lines[min(i, len(lines)-1)].n, p, given)
 		out = append(out, p)
 	}
 	return out
 }
 
-// conditional cuts "when a=b, c=d: rest".
+// conditional reads "when a=b, c=d: rest". Without conditions rest is the text.
 func (r *playbookReader) conditional(line int, text string) (conditions, string) {
 	after, ok := strings.CutPrefix(text, "when ")
 	if !ok {
@@ -105,9 +106,9 @@ func (r *playbookReader) conditional(line int, text string) (conditions, string)
 	return r.l.conditions(r.file, line, conds), strings.TrimSpace(rest)
 }
 
-// inline parses **stress**, `code`, [words](link:key) and {blanks}. Within
-// stress only our own words may be filled in, because whoever shows it does not
-// look for formatting there.
+// inline parses **stress**, `code`, [words](link:key) and {blanks}. A blank
+// whose value comes from outside becomes a Value span, and may not stand in
+// stress: Bold spans hold our own words only.
 func (r *playbookReader) inline(line int, text string) []blankSpan {
 	var out []blankSpan
 	plain := func(s string) {
@@ -208,13 +209,14 @@ func (r *playbookReader) parts(line int, s string) []part {
 	return out
 }
 
-// guard checks that no blank of a piece can stay open: one that is not always
-// known must stand under the condition that it is.
-func (r *playbookReader) guard(line int, p piece, settled bool, given conditions) {
+// guard checks that every blank of a piece can be filled in: a blank whose value
+// is not always known must stand under the condition that it is.
+func (r *playbookReader) guard(line int, p piece, given conditions) {
+	hasRow := r.b.settings == rowRequired
 	for _, s := range p.spans {
 		for _, part := range s.parts {
 			need := blanks[part.blank].need
-			if part.blank == noBlank || need == (condition{}) || settled && need.on == onRow {
+			if part.blank == noBlank || need == (condition{}) || hasRow && need.on == onRow {
 				continue
 			}
 			if !slices.ContainsFunc(slices.Concat(given, p.when), func(c condition) bool { return c.on == need.on && c.is == need.is }) {
@@ -225,8 +227,8 @@ func (r *playbookReader) guard(line int, p piece, settled bool, given conditions
 	}
 }
 
-// canHold refuses conditions that hold for no violation of this playbook: what
-// stands under them would never be read, and whoever wrote it would not know.
+// canHold refuses conditions that hold for no violation of this playbook. A text
+// under them would never be shown, and its author would not notice.
 func (r *playbookReader) canHold(line int, when conditions) {
 	for on := range conditionCount {
 		possible := r.b.possible(on)
@@ -242,53 +244,55 @@ func (r *playbookReader) canHold(line int, when conditions) {
 	}
 }
 
-// possible are the values that what a condition is on can have in a playbook.
+// possible returns the values that a condition's subject can have in a playbook.
 func (b *playbook) possible(on on) []string {
 	only := map[bool][]string{true: {"yes"}, false: {"no"}}
 	switch {
 	case on == onParty && b.party != "":
 		return []string{string(b.party)}
-	case on == onParty && b.settings == "required":
+	case on == onParty && b.settings == rowRequired:
 		return []string{string(FirstParty), string(ThirdParty)}
 	case on == onOption && b.option != "":
 		return []string{b.option}
-	case on == onRow && b.settings != "optional":
-		return only[b.settings == "required"]
-	case on == onOwnerDiffers && (b.party == ThirdParty || b.settings == "none"),
+	case on == onRow && b.settings != rowOptional:
+		return only[b.settings == rowRequired]
+	case on == onOwnerDiffers && (b.party == ThirdParty || b.settings == rowUnused),
 		on == onHandoff && (b.scenario != TenantMismatch || b.party == ThirdParty || b.option != "A"),
 		on == onExpired && b.scenario != Rotation:
 		return only[false]
-	case on == onGoverned && b.settings == "required":
+	case on == onGoverned && b.settings == rowRequired:
 		return only[true]
 	}
 	return conditionValues[on]
 }
 
-// A condition holds when what it is on has one of its values, which are
-// written with | between them.
+// A condition is "store=KV|unknown": it holds when its subject has one of the
+// values, which are written with | between them.
 type condition struct {
-	on on
-	is string
+	on on     // the subject
+	is string // the values
 }
 
+// conditions hold when each of them does.
 type conditions []condition
 
-// on is what a condition can be on.
+// on is the subject of a condition. conditionNames has their names in files and
+// conditionValues the values of each.
 type on int
 
 const (
-	onStore on = iota
-	onParty
-	onHandoff
-	onOwnerDiffers
-	onSubject
+	onStore        on = iota // where the private key is kept
+	onParty                  // of the app
+	onHandoff                // the certificate moves to correct a security group mismatch
+	onOwnerDiffers           // the row's tenant is not the SG owner's
+	onSubject                // the certificate's subject name
 	onAppID
 	onThumbprint
-	onVault
-	onSource
-	onGoverned
-	onRow
-	onExpired
+	onVault    // the old vault's address
+	onSource   // the feed that found it
+	onGoverned // the policy says who may issue the certificate
+	onRow      // a policy row applies
+	onExpired  // the credential has expired already
 	onOption
 	conditionCount
 )
@@ -315,7 +319,7 @@ func (c conditions) hold(v *values) bool {
 	return true
 }
 
-// lists reports whether a value is one of those with | between them.
+// lists reports whether a value is among the condition's.
 func (c condition) lists(value string) bool {
 	for is := range strings.SplitSeq(c.is, "|") {
 		if is == value {
@@ -325,7 +329,7 @@ func (c condition) lists(value string) bool {
 	return false
 }
 
-// conditions reads "store=KV|unknown, party=1P".
+// conditions reads conditions with commas between them: "store=KV|unknown, party=1P".
 func (l *loader) conditions(file string, line int, text string) conditions {
 	var out conditions
 	for one := range strings.SplitSeq(text, ",") {

@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// A Text is prose made of spans, so that whoever shows it (Slack, a terminal,
-// a page) can style and escape it in its own way, and so that a value that came
+// A Text is prose made of spans. Whatever shows it (Slack, a terminal, a page)
+// styles and escapes each kind of span in its own way, so that a value that came
 // from outside can never become a link, a mention or formatting.
 type Text []Span
 
@@ -58,7 +58,7 @@ func (t Text) String() string {
 	return b.String()
 }
 
-// Len returns how many characters String returns.
+// Len returns the number of characters in String's result, without making it.
 func (t Text) Len() int {
 	n := 0
 	for _, s := range t {

@@ -10,22 +10,28 @@ import (
 
 // A Title is one row of the title table: a violation title and whose it is.
 type Title struct {
-	Text     string   // as its source writes it
-	Class    string   // what is to be done about it, see the class constants
+	Text     string // as its source writes it
+	Class    Class
 	Scenario Scenario // "" for a title that is none of our scenarios
 	Offered  bool     // shown as a choice when nobody gave a title
 	Hint     string   // one line about it
 }
 
-// Classes of titles. A class that is none of ours names the guide that owns it.
-const (
-	classTenant   = "tenant-mismatch"
-	classCloud    = "cloud-mismatch"
-	classSG       = "sg-mismatch"
-	classSecrets  = "secrets-only"
-	classRotation = "rotation"
-	classExpired  = "rotation-expired"
+// A Class is what a title calls for: one of our scenarios, or the guide that owns
+// the title.
+type Class string
 
+const (
+	classTenant   Class = "tenant-mismatch"
+	classCloud    Class = "cloud-mismatch"
+	classSG       Class = "sg-mismatch"
+	classSecrets  Class = "secrets-only"
+	classRotation Class = "rotation"
+	classExpired  Class = "rotation-expired" // the credential has expired already
+)
+
+// The guides that own what we do not.
+const (
 	guideAdvanced = "guide-advanced-remediation"
 	assistSG      = "assist-sg-update"
 )
@@ -66,14 +72,14 @@ const maxOffered = 100
 // loadTitles reads titles.csv.
 func (l *loader) loadTitles() {
 	const file = "titles.csv"
-	classes := []string{classTenant, classCloud, classSG, classSecrets, classRotation, classExpired, guideAdvanced, assistSG}
-	scenarios := []string{"", string(TenantMismatch), string(CloudMismatch), string(SGMismatch), string(SecretsOnly), string(Rotation)}
+	classes := []Class{classTenant, classCloud, classSG, classSecrets, classRotation, classExpired, guideAdvanced, assistSG}
+	scenarios := []string{string(TenantMismatch), string(CloudMismatch), string(SGMismatch), string(SecretsOnly), string(Rotation)}
 	t := &l.p.titles
 	t.byKey = map[string]int{}
 	lines := map[string]int{}
 	offered := 0
 	for _, r := range l.records(file, "title", "class", "scenario", "offer", "hint") {
-		title := Title{Text: r.cells["title"], Class: r.cells["class"], Scenario: Scenario(r.cells["scenario"]), Offered: r.cells["offer"] == "yes", Hint: r.cells["hint"]}
+		title := Title{Text: r.cells["title"], Class: Class(r.cells["class"]), Scenario: Scenario(r.cells["scenario"]), Offered: r.cells["offer"] == "yes", Hint: r.cells["hint"]}
 		k := key(title.Text)
 		switch {
 		case k == "":
@@ -81,9 +87,9 @@ func (l *loader) loadTitles() {
 		case lines[k] > 0:
 			l.wrong(file, r.line, fmt.Sprintf("title %q is already there on line %d", title.Text, lines[k]), "remove one of the lines; case, spacing and dashes make no difference")
 		case !slices.Contains(classes, title.Class):
-			l.wrong(file, r.line, fmt.Sprintf("unknown class %q", title.Class), "the classes are "+strings.Join(classes, ", "))
-		case !slices.Contains(scenarios, string(title.Scenario)):
-			l.wrong(file, r.line, fmt.Sprintf("unknown scenario %q", title.Scenario), "leave it empty or write one of"+strings.Join(scenarios, " "))
+			l.wrong(file, r.line, fmt.Sprintf("unknown class %q", title.Class), "the classes are "+allOf(classes))
+		case title.Scenario != "" && !slices.Contains(scenarios, string(title.Scenario)):
+			l.wrong(file, r.line, fmt.Sprintf("unknown scenario %q", title.Scenario), "leave it empty or write "+oneOf(scenarios))
 		case title.Offered && len(title.Text) > 75:
 			l.wrong(file, r.line, "the title is longer than 75 bytes and cannot be offered as a choice", "write no in the column offer; it is still recognised")
 		case utf8.RuneCountInString(title.Hint) > 75 && title.Offered:

@@ -37,8 +37,8 @@ func (v Violation) Over() bool {
 	return v.Status == "resolved" || v.Status == "dismissed" || v.Status == "exempted"
 }
 
-// Nameless reports whether a violation names neither an app nor a credential, as
-// feeds do that report only that a finding is over.
+// Nameless reports whether a violation names neither an app nor a credential.
+// Some feeds report nothing more when a finding is over.
 func (v Violation) Nameless() bool { return v.App == (App{}) && v.Cred == (Credential{}) }
 
 // ViolationFrom names the system that found a violation.
@@ -59,12 +59,13 @@ type Owner struct {
 	Email       string `json:"email,omitempty"`
 	SlackUserID string `json:"slackUserId,omitempty"`
 
-	// Mark stands for an Email that was forgotten: enough to see that the next
-	// alert names the same person, and not enough to find out who it is.
+	// Mark stands for an Email that was forgotten: 16 bits of its hash, as four
+	// hexadecimal digits. They show whether the next alert names the same person,
+	// and are too few to find out who that is.
 	Mark string `json:"mark,omitempty"`
 }
 
-// Forgotten returns the owner without their mail address.
+// Forgotten returns the owner with Mark in the place of Email.
 func (o Owner) Forgotten() Owner {
 	if o.Email != "" {
 		sum := sha256.Sum256([]byte(strings.ToLower(o.Email)))

@@ -54,8 +54,8 @@ func (c *course) warnNoRow() {
 	}
 }
 
-// warnContradictions names both sides where two sources differ. The stronger
-// one was gone by.
+// warnContradictions names both claims where two sources differ on a fact. The
+// decision went by the stronger one.
 func (c *course) warnContradictions() {
 	for _, name := range []FactName{Violated, PartyFact, OwnerOrg, AppTenant, SGOwner, AppCloud, CertCloud, CertTenant} {
 		best, _ := c.f.Get(name)
@@ -74,7 +74,8 @@ func (c *course) warnContradictions() {
 	}
 }
 
-// warnUnclear says what was stated and not taken for a fact.
+// warnUnclear repeats what was stated but was not taken for a fact, and why: a
+// cloud word that may mean two things, and an owner id that hints at a party.
 func (c *course) warnUnclear() {
 	if f, ok := c.f.Get(CloudWord); ok {
 		c.warning(Text{{Kind: Plain, Text: "The cloud was given as "}, {Kind: Value, Text: f.Value},
@@ -88,16 +89,17 @@ func (c *course) warnUnclear() {
 	}
 }
 
-// warnHosts says what an address could not be used for.
+// warnHosts warns of a vault's or an authority's address from which nothing, or
+// something contradictory, follows.
 func (c *course) warnHosts() {
 	if f, ok := c.f.Get(VaultURI); ok {
 		h, known := c.p.findHost(hostOf(f.Value))
 		switch {
-		case !known || !h.isVault() && h.kind != "retired":
+		case !known || !h.isVault() && h.kind != hostRetired:
 			c.warning(Text{{Kind: Plain, Text: "The vault's address "}, {Kind: Code, Text: f.Value}, {Kind: Plain, Text: " is in no cloud I know, so it says nothing about where the certificate is" + orNothing(": it is ", f.Doubt) + "."}})
-		case h.kind == "retired":
+		case h.kind == hostRetired:
 			c.warning(Text{{Kind: Plain, Text: "The vault's address "}, {Kind: Code, Text: f.Value}, {Kind: Plain, Text: " proves nothing: " + h.note + ". Check where the certificate is now."}})
-		case h.kind == "hsm":
+		case h.kind == hostHSM:
 			c.warning(Text{{Kind: Code, Text: f.Value}, {Kind: Plain, Text: " is a managed HSM. HSM pools cannot hold certificates, only keys: check which vault the certificate is really in."}})
 		}
 		if entry, ok := c.p.named(c.f.Value(CertTenant)); ok && known && h.isVault() && entry.Cloud != h.cloud {
@@ -107,7 +109,7 @@ func (c *course) warnHosts() {
 	if f, ok := c.f.Get(AppAuthor); ok {
 		if h, known := c.p.findHost(hostOf(f.Value)); !known && f.Doubt != "" {
 			c.warning(Text{{Kind: Plain, Text: "The app's authority "}, {Kind: Code, Text: f.Value}, {Kind: Plain, Text: " says nothing about the app's cloud: it is " + f.Doubt + "."}})
-		} else if known && h.kind == "retired" {
+		} else if known && h.kind == hostRetired {
 			c.warning(Text{{Kind: Plain, Text: "The app's authority "}, {Kind: Code, Text: f.Value}, {Kind: Plain, Text: " proves nothing: " + h.note + "."}})
 		}
 	}
@@ -121,7 +123,8 @@ func orNothing(before, s string) string {
 	return before + s
 }
 
-// warnCloudsAgree doubts a cloud mismatch whose clouds are the same.
+// warnCloudsAgree warns when the app and the certificate of a cloud mismatch are
+// in the same cloud.
 func (c *course) warnCloudsAgree() {
 	app, cert := c.f.Value(AppCloud), c.f.Value(CertCloud)
 	if app == "" || app != cert {
@@ -131,14 +134,16 @@ func (c *course) warnCloudsAgree() {
 		{Kind: Plain, Text: c.titleOf(classTenant)}, {Kind: Plain, Text: "”."}})
 }
 
-// warnNonProd says that a cloud mismatch is a tenant mismatch too.
+// warnNonProd warns when the old certificate of a cloud mismatch is in a
+// non-production tenant, which makes it a tenant mismatch too.
 func (c *course) warnNonProd() {
 	if entry, ok := c.p.named(c.f.Value(CertTenant)); ok && entry.NonProd {
 		c.warning(Say(fmt.Sprintf("The old certificate is in %s, a non-production tenant: this is a tenant mismatch as well.", entry.Name) + c.rowFixesBoth()))
 	}
 }
 
-// warnCloudsDiffer says that a tenant mismatch is a cloud mismatch too.
+// warnCloudsDiffer warns when the app and the old certificate of a tenant
+// mismatch are in two clouds, which makes it a cloud mismatch too.
 func (c *course) warnCloudsDiffer() {
 	app, cert := c.f.Value(AppCloud), c.f.Value(CertCloud)
 	if app == "" || cert == "" || app == cert || c.d.Need != nil && c.d.Need.Fact == AppCloud {
@@ -151,8 +156,8 @@ func (c *course) warnCloudsDiffer() {
 	c.warning(Say(text + c.rowFixesBoth()))
 }
 
-// warnWrongVault keeps a rotation from renewing a certificate where it should
-// not be.
+// warnWrongVault warns when a certificate that is to be rotated is in the wrong
+// cloud or in a non-production tenant: renewing it there would renew the mistake.
 func (c *course) warnWrongVault() {
 	app, cert := c.f.Value(AppCloud), c.f.Value(CertCloud)
 	if row, outcome := c.p.Lookup(ThirdParty, c.f.Value(AppTenant), ""); app == "" && outcome == Steps && c.f.Value(PartyFact) == string(ThirdParty) {
@@ -167,7 +172,8 @@ func (c *course) warnWrongVault() {
 	}
 }
 
-// rowFixesBoth says so where there is a row to do it.
+// rowFixesBoth returns the sentence that the policy row fixes both mismatches, or
+// "" where there is no row.
 func (c *course) rowFixesBoth() string {
 	if c.d.Row == nil {
 		return ""
@@ -175,12 +181,13 @@ func (c *course) rowFixesBoth() string {
 	return " A new certificate made by the policy row fixes both."
 }
 
-// titleOf returns the first offered title of a class.
-func (c *course) titleOf(class string) string {
+// titleOf returns the first offered title of a class, or the class's name when
+// none is offered.
+func (c *course) titleOf(class Class) string {
 	for _, t := range c.p.titles.rows {
 		if t.Class == class && t.Offered {
 			return t.Text
 		}
 	}
-	return class
+	return string(class)
 }

@@ -13,12 +13,12 @@ import (
 type vocabulary struct {
 	values    map[FactName][]string          // what a fact can be, in the tables' order
 	spelt     map[FactName]map[string]string // key → canonical value
-	ambiguous map[string]string              // key → what it may mean, for words to be asked about
-	phrases   map[string]phrase              // what typed text is searched for, see Read
+	ambiguous map[string]string              // key of a cloud word that may mean two things → what it may mean
+	phrases   map[string]phrase              // key → what Read takes it for in running text
 }
 
-// A phrase is a value and what it is a value of. Tenants and clouds stand under
-// AppTenant and AppCloud; Read finds out which tenant or cloud is meant.
+// A phrase is a value and the fact it is a value of. Every tenant stands under
+// AppTenant and every cloud under AppCloud; Read finds out whose it is.
 type phrase struct {
 	fact  FactName
 	value string
@@ -33,7 +33,7 @@ func key(s string) string {
 	b.Grow(len(s))
 	for _, r := range s {
 		switch {
-		case r < utf8.RuneSelf: // most of them, and quicker told apart
+		case r < utf8.RuneSelf: // most characters are, and this is quicker for them
 			switch c := byte(r); {
 			case c >= 'A' && c <= 'Z':
 				b.WriteByte(c + 'a' - 'A')
@@ -191,10 +191,10 @@ func (p *Policy) Match(n Need, typed string) (Choice, bool) {
 	return Choice{}, false
 }
 
-// Canonical returns a value as the tables spell it, for whoever was given it as
-// a flag or a field. Of titles and tenants an unlisted one is kept as stated,
-// because the tables have an answer to it: out of scope, or no policy row.
-// Anything else that is not known is an error that lists what is.
+// Canonical returns a value that was given as a flag or in a field, as the tables
+// spell it. A title or tenant that no table has is returned as stated, because
+// there is an answer to it: out of scope, or no policy row. Any other value that
+// is not known is an error that says what the fact takes.
 func (p *Policy) Canonical(name FactName, value string) (string, error) {
 	stated := clean(value)
 	if stated == "" {
@@ -236,7 +236,7 @@ func (p *Policy) Canonical(name FactName, value string) (string, error) {
 	return "", fmt.Errorf("%s %q is not known; it takes %s", name, stated, p.takes(name))
 }
 
-// takes says what a fact can be.
+// takes says what values a fact can have, for an error.
 func (p *Policy) takes(name FactName) string {
 	switch name {
 	case AppID, OwnerOrg:
@@ -260,7 +260,7 @@ func (p *Policy) takes(name FactName) string {
 	return "a word"
 }
 
-// invalidSGOwner finds a word among the owners that are wrong in themselves.
+// invalidSGOwner returns the invalid SG owner that a word stands for, if it does.
 func (p *Policy) invalidSGOwner(word string) (string, bool) {
 	i := slices.IndexFunc(p.invalidSGOwners, func(o string) bool { return key(o) == key(word) })
 	if i < 0 {
@@ -305,7 +305,7 @@ func clean(s string) string {
 	return b.String()
 }
 
-// notGraphic reports whether a character is anything but one that ASCII shows.
+// notGraphic reports whether a character is anything but a visible ASCII one.
 func notGraphic(r rune) bool { return r <= ' ' || r > '~' }
 
 // thumbprint reads a SHA-1 or SHA-256 thumbprint in hex, with or without
