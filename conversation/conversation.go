@@ -154,7 +154,8 @@ const (
 // what no longer holds must not be read by mistake.
 type Reply struct {
 	Decision   policy.Decision `json:"decision,omitzero"`
-	Parts      int             `json:"parts"` // how many messages it is cut into
+	Parts      int             `json:"parts"`          // how many messages it is cut into
+	Cuts       []int           `json:"cuts,omitempty"` // the section that each message after the first begins with
 	Superseded policy.Text     `json:"superseded,omitempty"`
 }
 

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -248,13 +247,9 @@ func (c Conversation) advice(n, part int) (Card, bool) {
 		a.Superseded = r.Superseded
 		return a, true
 	}
-	cutUp := parts(r.Decision, part)
-	if part > len(cutUp) {
-		return nil, false // unreachable: Parts is the length of the same cut
-	}
 	a.Outcome = r.Decision.Outcome
 	a.Headline = headline(r.Decision)
-	a.Sections = cutUp[part-1]
+	a.Sections = r.sections(part)
 	a.Change = part == r.Parts
 	return a, true
 }
@@ -282,27 +277,49 @@ func headline(d policy.Decision) string {
 // msg_too_long); escaping and addresses need the rest.
 const partLength = 2900
 
-// parts cuts a decision into the sections of each message, of at most the first
-// few. A section is never cut, and steps stay in order.
-func parts(d policy.Decision, most int) [][]Section {
-	all := sections(d)
-	var out [][]Section
+// newReply returns a decision as a reply, cut into messages between its sections.
+func newReply(d policy.Decision) Reply {
+	cuts := cutUp(sections(d))
+	return Reply{Decision: d, Parts: len(cuts) + 1, Cuts: cuts}
+}
+
+// cutUp returns the section that each message after the first begins with.
+func cutUp(all []Section) []int {
+	var cuts []int
 	from, length := 0, 0
 	for i, s := range all {
 		n := s.length()
 		if i > from && length+n > partLength {
-			if out = append(out, all[from:i:i]); len(out) == most {
-				return out
-			}
+			cuts = append(cuts, i)
 			from, length = i, 0
 		}
 		length += n
 	}
-	return append(out, all[from:])
+	return cuts
 }
 
-// allParts is more than a decision is ever cut into.
-const allParts = math.MaxInt
+// sections returns the sections of a part, counted from 1 to r.Parts.
+func (r Reply) sections(part int) []Section {
+	all := sections(r.Decision)
+	cuts := r.Cuts
+	if len(cuts) != r.Parts-1 {
+		cuts = cutUp(all) // a version that did not keep cuts made the reply
+	}
+	// The version that made the reply may have cut in other places, or made more
+	// sections. Whatever it did, each section is in one part, and the last part
+	// has all that is left.
+	begins := func(part int) int {
+		switch {
+		case part == 1:
+			return 0
+		case part > r.Parts || part-2 >= len(cuts):
+			return len(all)
+		}
+		return min(cuts[part-2], len(all))
+	}
+	from, to := begins(part), begins(part+1)
+	return all[from:to:to]
+}
 
 func (s Section) length() int {
 	n := utf8.RuneCountInString(s.Heading) + s.Text.Len()

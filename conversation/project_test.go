@@ -1,6 +1,8 @@
 package conversation_test
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -98,3 +100,45 @@ func TestTheRootCallsAWayOutAsItsButtonDoes(t *testing.T) {
 		}
 	}
 }
+
+// A reply is cut into messages once, when it is made. One that another version
+// made, which kept no cuts or cut elsewhere, loses nothing and repeats nothing.
+func TestAReplyMadeByAnotherVersionIsShownWhole(t *testing.T) {
+	p := policy.Default()
+	facts, _ := p.Read("AAD Entra Apps cloud mismatches with Cert Cloud 3P CME option 1", "typed")
+	c, _ := conversation.Step(p, conversation.Conversation{ID: "RH-1"}, conversation.Opened{Facts: facts, In: conversation.Place{Channel: "C1"}}, day)
+	made, ok := c.CurrentReply()
+	if !ok || made.Parts < 3 || len(made.Cuts) != made.Parts-1 {
+		t.Fatalf("the reply has %d parts and is cut at %v; the test needs three parts", made.Parts, made.Cuts)
+	}
+	shown := func(parts int, cuts ...int) (sections []conversation.Section, each []int) {
+		c.Replies[0].Parts, c.Replies[0].Cuts = parts, cuts
+		for n := range parts {
+			card, ok := c.Card(fmt.Sprintf("r1.%d", n+1), day)
+			a, _ := card.(conversation.Advice)
+			if !ok || a.Change != (n+1 == parts) {
+				t.Errorf("%d parts cut at %v: part %d is %v, with Change %v", parts, cuts, n+1, ok, a.Change)
+			}
+			sections, each = append(sections, a.Sections...), append(each, len(a.Sections))
+		}
+		return sections, each
+	}
+	want, each := shown(made.Parts, made.Cuts...)
+	for _, old := range []struct {
+		parts int
+		cuts  []int
+	}{
+		{made.Parts, nil}, {made.Parts - 1, nil}, {made.Parts + 2, nil}, {1, nil},
+		{made.Parts, []int{1, 2}}, {2, []int{1000}}, {3, []int{1, 1000}},
+	} {
+		got, of := shown(old.parts, old.cuts...)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%d parts cut at %v (-want +got):\n%s", old.parts, old.cuts, diff)
+		}
+		if old.parts == made.Parts && old.cuts == nil && !slices.Equal(of, each) {
+			t.Errorf("without cuts the parts have %v sections, with them %v", of, each)
+		}
+	}
+}
+
+var day = time.Date(2026, 5, 4, 9, 0, 0, 0, time.UTC)

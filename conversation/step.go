@@ -440,7 +440,7 @@ func (t *turn) decide(by Person) {
 			}
 		default:
 			t.supersede(by)
-			t.c.Replies = append(t.c.Replies, Reply{Decision: d, Parts: len(parts(d, allParts))})
+			t.c.Replies = append(t.c.Replies, newReply(d))
 			t.record(Person{}, "replied: "+toldWords(d))
 		}
 		t.c.Status = Ended
