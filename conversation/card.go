@@ -10,15 +10,15 @@ import (
 // the parts of replies r1.1, r1.2, …; notes n1, n2, ….
 const RootKey = "root"
 
-// A Card is what one message shows, in words but without looks: whoever shows
-// it decides on blocks, styles and escaping. Strings from outside (titles, app
-// names, subjects) are in fields that say so and in policy.Value and policy.Code
-// spans; a policy.Who span is the only way to mention somebody.
+// A Card is the content of one message. Whatever shows it decides on blocks,
+// styles and escaping. Strings from outside (titles, app names, subjects) are only
+// in fields marked as untrusted and in policy.Value and policy.Code spans. A
+// policy.Who span is the only way to mention somebody.
 //
 //sumtype:decl
 type Card interface{ card() }
 
-// Root is the message everything else hangs on; it is edited as things move.
+// Root is the message at the head of a thread. It is edited as things change.
 type Root struct {
 	ID       string // RH-1042
 	Title    string // untrusted: the violation's title as its source wrote it
@@ -28,12 +28,12 @@ type Root struct {
 	Overdue  bool
 	Owners   []Person  // known in this workspace
 	OwnerTo  string    // untrusted: the owner's alias as the alert has it, when not known here
-	Known    []Owner   // everybody who is or was held to be an owner, with what became of it
+	Known    []Owner   // everybody who is, or was once taken to be, an owner
 	Hops     []Hop     // how owners were looked for
 	ReadAt   time.Time // when the directory was read, if that was more than ten minutes ago
 	Taken    Person    // who works on it
 	Related  []string  // other conversations about the same app
-	For      Owner     // in an owner's direct message: that owner, and how they came to be told
+	For      Owner     // in an owner's direct message: that owner
 	Closed   bool
 	OpenedBy Person      // nobody for an alert
 	Source   string      // s360, slack, …

@@ -1,39 +1,40 @@
 // Package conversation works one violation with people: events in, effects out.
 //
-// It is pure. [Step] takes a conversation, something that happened and the
-// time, and returns the conversation as it is now and what is to be said:
+// It is pure. [Step] takes a conversation, an event (something that happened) and
+// the time. It returns the conversation as it is now and effects (what is to be
+// done about it):
 //
-//	happened:  Opened, Chosen, Said, Revised        people answer and change answers
-//	           Found, NotMine, Named, Took, Joined  whose app it is
-//	           Corrected, Passed                    what was said of that elsewhere
-//	           Seen                                 the feed reports it again, or resolved
-//	           Ruled                                the policy, or the tenant map, is another one
-//	           Posted, Gone, Unreachable, Told      what became of a message
-//	to do:     Show (bring a card up to date), Tell (answer one person), Report (tell
-//	           the security channel), Lookup (ask the directory), Gather (tell an
-//	           owner), Remember and Spread (for other conversations), Record (journal)
+//	events   Opened, Chosen, Said, Revised        people answer, and change answers
+//	         Found, NotMine, Named, Took, Joined  whose app it is, and who works on it
+//	         Corrected, Passed, Linked            other conversations about the same app
+//	         Seen                                 the feed reports the finding again, or resolved
+//	         Ruled                                the policy or the tenant map has changed
+//	         Posted, Gone, Unreachable            what became of a message
+//	         Told, Unreached                      what became of telling an owner
+//	effects  Show (bring a card up to date), Tell (answer one person), Report (tell
+//	         the security channel), Lookup (ask the directory), Gather (tell an
+//	         owner), Remember and Spread (for other conversations), Record (journal)
 //
-// State is derived from facts. A question is asked for the one fact that the
-// policy needs next; answering it is stating a fact, changing an answer is
-// changing a fact, and after each the policy decides again. Nothing is ever
-// asked twice for a fact that still holds, and an answer that the new decision
-// has no use for falls away where everybody can see it.
+// The state is derived from facts. A question asks for the one fact that the
+// policy needs next. Answering it states that fact, changing an answer changes
+// it, and after each the policy decides again. Nothing is asked twice for a fact
+// that still holds, and an answer that the new decision has no use for falls away
+// where everybody can see it.
 //
-//	       Opened
-//	         │
-//	         ▼      Answered, Said
-//	┌───► asking ◄──────────────┐
-//	│        │ nothing missing  │ a fact is missing again
-//	│        ▼                  │
-//	│     replied ──────────────┘
-//	│        │ Revised
-//	└────────┘
+//	Opened ──► looking ──► asking ◄────────────┐
+//	             Found       │ ▲               │ Revised, or a fact
+//	                         │ └─ Chosen, Said │ is missing again
+//	                         ▼ nothing missing │
+//	                  advised, ended ──────────┘
 //
-// People are known by their user ids. The mail address of whom an alert names is
-// kept for as long as it is needed to find them, and no longer: once somebody
-// who answers for the app was found and nothing is looked up any more, or the
-// finding is over, a mark of 16 bits stays, by which the next alert is known to
-// name the same person or not. Addresses are in no journal and no event's key.
+//	Seen as over closes a conversation in any of these states; Seen as active
+//	again goes on where it stopped.
+//
+// People are known by their user ids. The mail address of somebody whom an alert
+// names is kept only while it is needed to find them. It is forgotten when
+// somebody who answers for the app was found and nothing is looked up any more,
+// or when the finding is over. A mark of 16 bits stays, which shows whether the
+// next alert names the same person. Addresses are in no journal and no event's key.
 //
 // What people see are cards: the root, questions, replies and notes. A card is
 // a projection of the newest state ([Conversation.Card]); every place the
@@ -56,20 +57,20 @@ type Conversation struct {
 	By        Person           `json:"by,omitzero"` // who opened it; nobody for an alert
 	Violation policy.Violation `json:"violation"`
 	Facts     policy.Facts     `json:"facts"`
-	Inferred  policy.Facts     `json:"inferred,omitempty"` // what the newest decision made of Facts besides
-	Ruled     string           `json:"ruled,omitempty"`    // by which policy that was ([policy.Policy.Mark])
+	Inferred  policy.Facts     `json:"inferred,omitempty"` // what the newest decision inferred from Facts
+	Ruled     string           `json:"ruled,omitempty"`    // the mark of the policy that made it ([policy.Policy.Mark])
 	Asked     []Asked          `json:"asked,omitempty"`    // every question so far; Asked[i] is card q(i+1)
 	Replies   []Reply          `json:"replies,omitempty"`  // every reply so far; Replies[i] is cards r(i+1).1 …
 	Notes     []Note           `json:"notes,omitempty"`    // Notes[i] is card n(i+1)
 	Threads   []Thread         `json:"threads"`            // where it is shown; Threads[0] is where it was opened
 	Status    Status           `json:"status"`
 	Looking   bool             `json:"looking,omitempty"` // the directory has not answered yet
-	Lacks     Lack             `json:"lacks,omitempty"`   // what people were told without; it is looked up again
+	Lacks     Lack             `json:"lacks,omitempty"`   // what could not be found out; it is looked up again
 	Owners    []Owner          `json:"owners,omitempty"`
 	Hops      []Hop            `json:"hops,omitempty"`    // how the owners were found
 	ReadAt    time.Time        `json:"readAt,omitzero"`   // when the directory was read; its answers are cached
 	Taken     Person           `json:"taken,omitzero"`    // who works on it
-	Named     Person           `json:"named,omitzero"`    // whom somebody last said it is the app of
+	Named     Person           `json:"named,omitzero"`    // whose app somebody last said it is
 	Related   []string         `json:"related,omitempty"` // other conversations about the same app
 	Over      string           `json:"over,omitempty"`    // why it is closed: "resolved in s360"
 	Rev       int              `json:"rev"`               // grows by one with each change
@@ -93,13 +94,13 @@ const (
 	Closed    Status = "closed"  // over, until the feed reports it again
 )
 
-// An Owner is somebody who is, or was held to be, responsible for the app.
+// An Owner is somebody who is, or was once taken to be, responsible for the app.
 type Owner struct {
 	Person
 	Via   string     `json:"via"` // which hop found them: "owner of the application"
 	State OwnerState `json:"state"`
-	Why   string     `json:"why,omitempty"`   // why they were not reached
-	Heard bool       `json:"heard,omitempty"` // was told of it, whatever they said since
+	Why   string     `json:"why,omitempty"`   // NotReach: the code of why
+	Heard bool       `json:"heard,omitempty"` // they were told of it once, whatever State is now
 }
 
 // OwnerState is how things stand with an owner.
@@ -113,14 +114,14 @@ const (
 	NotTheirs OwnerState = "not theirs" // they said so
 )
 
-// Lack is why it is not known for good who owns the app.
+// Lack is why the search for the app's owners is not finished.
 type Lack string
 
 const (
 	LackNothing    Lack = ""
-	LackPermission Lack = "permission" // somebody has to grant one
-	LackAnswer     Lack = "answer"     // the directory, or Slack, did not say
-	LackOwner      Lack = "owner"      // whoever was found says that it is not theirs
+	LackPermission Lack = "permission" // the bot may not read something; somebody has to grant that
+	LackAnswer     Lack = "answer"     // the directory, or Slack, did not answer
+	LackOwner      Lack = "owner"      // everybody who was found says that it is not theirs
 )
 
 // A Hop is one place where owners were looked for, and what came of it.
@@ -133,7 +134,7 @@ type Hop struct {
 type Asked struct {
 	Need     policy.Need     `json:"need"`
 	State    QuestionState   `json:"state"`
-	Chosen   policy.Choice   `json:"chosen,omitzero"` // Answered, and Open again after Change
+	Chosen   policy.Choice   `json:"chosen,omitzero"` // the answer; when Open again after Change, the one that still holds
 	By       Person          `json:"by,omitzero"`     // who answered, or asked for the change
 	At       time.Time       `json:"at,omitzero"`
 	Scenario policy.Scenario `json:"scenario,omitempty"` // what kind of violation it was asked about
@@ -147,7 +148,7 @@ const (
 	Open     QuestionState = "open"     // has controls
 	Answered QuestionState = "answered" // shows who answered what, and Change
 	Fallen   QuestionState = "fallen"   // no longer applies; says why
-	Waiting  QuestionState = "waiting"  // would be open but for another question that was reopened
+	Waiting  QuestionState = "waiting"  // would be open, but another answer is being changed first, or it is closed
 )
 
 // A Reply is a decision that was told. Once superseded its decision is emptied:
@@ -176,8 +177,9 @@ type Thread struct {
 	For   Person           `json:"for,omitzero"`    // the owner whose direct message it is
 	Shown map[string]Shown `json:"shown,omitempty"` // by card key
 
-	// Unsure are the keys of cards that may be there, where nobody can tell: the
-	// operator prefers them missing to having them twice.
+	// Unsure are the keys of cards that may or may not have been posted here, and
+	// cannot be looked for. They are not posted again: the operator has chosen to
+	// miss a card rather than have it twice.
 	Unsure []string `json:"unsure,omitempty"`
 }
 
@@ -201,7 +203,7 @@ func (p Place) IsDirect() bool {
 	return len(p.Channel) > 0 && (p.Channel[0] == 'U' || p.Channel[0] == 'W' || p.Channel[0] == 'D')
 }
 
-// Known returns what is known: what was said or read, and what follows from it.
+// Known returns all facts: what was said or read, and what was inferred from it.
 func (c Conversation) Known() policy.Facts { return c.Facts.With(c.Inferred...) }
 
 // OpenQuestion returns the number (from 1) of the question that is open, or 0.

@@ -19,7 +19,7 @@ type Opened struct {
 	Violation policy.Violation
 	Facts     policy.Facts // inferred from the violation, and stated by whoever opened it
 	Unknown   []string     // words that were not understood, said back in a note
-	Exposed   []string     // what looked like secrets in the message it hangs on, of which nothing is kept: “a client secret”
+	Exposed   []string     // what looked like secrets in the message it is about: “a client secret”; they are not kept
 	In        Place
 	Lookup    bool     // ask the directory before asking people
 	Related   []string // ids of other conversations about the same app
@@ -52,21 +52,21 @@ type Revised struct {
 	Question int
 }
 
-// Found is what came of looking for the app and its owners. Facts are what the
-// directory says of the app; Hops explain, also when nobody was found. With Lack
-// it is looked up again later, which may come to another Found.
+// Found is what came of a Lookup. Facts are what the directory says of the app.
+// Hops are the places that were looked in, also when nobody was found. With a Lack
+// the search is not finished: it goes on later, and may end in another Found.
 type Found struct {
 	ReadAt time.Time
 	Facts  policy.Facts
 	Owners []Owner
 	Hops   []Hop
 	Lack   Lack
-	Late   bool // the answer to a Lookup that was Late
+	Late   bool // it answers a Lookup that was Late
 	Urgent bool // the due date is so near that owners are told at any hour
 }
 
-// AtDoor is the In of a press that is answered where it was made, outside any
-// thread: on a list of several.
+// AtDoor is the In of a press outside any thread of the conversation: on a list of
+// several. The door answers it itself, so Step adds no Tell.
 const AtDoor = -2
 
 // NotMine is an owner saying that the app is not theirs.
@@ -82,16 +82,16 @@ type Named struct {
 	Owner Person
 }
 
-// Corrected is a NotMine or a Named in From, another conversation about the same
-// app. Owner is nobody for a NotMine.
+// Corrected is a NotMine or a Named that was said in From, another conversation
+// about the same app. Owner is empty for a NotMine.
 type Corrected struct {
 	By    Person
 	Owner Person
 	From  string // RH-7
 }
 
-// Passed says in which other conversations about the app a NotMine or a Named
-// made a difference.
+// Passed is what came of a Spread: To are the other conversations about the app
+// that changed by it.
 type Passed struct {
 	By Person
 	In int
@@ -118,8 +118,8 @@ type Told struct {
 	Digest bool
 }
 
-// Unreached says that an owner could not be told. Report says that the security
-// channel is to hear of it: the bot says the same of one person but once a day.
+// Unreached says that an owner could not be told. With Report the security channel
+// is told so too; the bot sets it at most once a day for each person and reason.
 type Unreached struct {
 	To     Person
 	Why    string // a code
@@ -138,8 +138,9 @@ type Seen struct {
 }
 
 // Posted says that a card is now shown. Channel is the channel it ended up in,
-// which for a direct message differs from the user id it was sent to. What was
-// edited, or posted under a root, that somebody deleted meanwhile does not count.
+// which for a direct message differs from the user id it was sent to. It is
+// ignored when somebody has meanwhile deleted the message that was edited (TS,
+// with Edit) or the root that it was posted under (Under).
 type Posted struct {
 	In      int
 	Card    string
@@ -150,33 +151,33 @@ type Posted struct {
 	Under   string // ts of what it was posted under; "" for a message of its own
 }
 
-// Gone says that a card's message was deleted by somebody, so that it must be
-// posted anew. With Thread, what the thread hangs on is gone, and another one is
-// started. TS is the message that is gone; another that has taken its place
-// meanwhile is left alone.
+// Gone says that somebody deleted a card's message, so that it must be posted
+// anew. With Thread, the message at the head of the thread was deleted, and
+// another thread is started. TS is the deleted message; when another one has taken
+// its place meanwhile, nothing changes.
 type Gone struct {
 	In     int
 	Card   string
-	TS     string // "" for whichever is there
+	TS     string // "" for the one that is known
 	Thread bool
 }
 
-// Unreachable says that something could not be delivered for good: a card, or
-// What there is no card for. When the root cannot be posted in a channel, the
-// conversation moves to a direct message with whoever opened it. Report says
-// that the security channel is to hear of it: the bot says the same of one place
-// but once a day.
+// Unreachable says that something can never be delivered: Card, or, when What is
+// set, words that have no card. When the root cannot be posted in a channel, the
+// conversation moves to a direct message with whoever opened it. With Report the
+// security channel is told so too; the bot sets it at most once a day for each
+// place and reason.
 type Unreachable struct {
 	In     int
 	Card   string
 	What   string // "an answer to U1"; "" for a card
 	Why    string // a code
-	Unsure bool   // it may be there all the same, and is never posted again
+	Unsure bool   // it may have been posted all the same, so it must not be posted again
 	Report bool
 }
 
-// Ruled says that the policy or its tenant map is another than the one that
-// decided last. Facts are what follows from the violation now.
+// Ruled says that the policy or the tenant map has changed since the last
+// decision. Facts are what the violation says by the new one.
 type Ruled struct {
 	Facts policy.Facts
 }
@@ -227,41 +228,41 @@ type Record struct {
 	Text string `json:"text"`
 }
 
-// Lookup asks the directory for the app and its owners; the answer is Found.
-// Late goes on asking after people were told without what it lacks: for a day a
-// directory that does not answer, now and then one that lacks a permission.
+// Lookup asks the directory for the app and its owners; the answer is Found. With
+// Late it goes on with a search that Found said was not finished (Lack): for a day
+// while something does not answer, for a week while a permission is missing.
 type Lookup struct {
 	Late bool `json:"late,omitempty"`
 }
 
-// Spread tells the other conversations about the same app of a NotMine or a
-// Named: each hears a Corrected, and this one what came of it, as Passed.
+// Spread passes a NotMine or a Named on to the other conversations about the same
+// app: each gets a Corrected, and this one a Passed with what came of it.
 type Spread struct {
 	By    Person `json:"by"`
 	Owner Person `json:"owner,omitzero"`
 	In    int    `json:"in"`
 }
 
-// Gather tells an owner, alone or together with what else there is for them.
-//
-// Urgent says that it does not wait for the morning behind what does.
+// Gather tells an owner of the conversation, in a direct message of its own or on
+// a list with others. An Urgent one does not wait for the owner's morning.
 type Gather struct {
 	To     Person `json:"to"`
 	Urgent bool   `json:"urgent,omitempty"`
 }
 
 // Report tells the security channel something that should not pass unnoticed.
-// InRoot says that the root shows it, too: where that is in the same channel,
-// once is enough.
+// With InRoot the root shows it too, so nothing is said when the root is in the
+// same channel.
 type Report struct {
 	Text   policy.Text `json:"text"`
 	InRoot bool        `json:"inRoot,omitempty"`
 }
 
-// Remember keeps a value for other conversations, in the same transaction.
+// Remember keeps a value for other conversations, in the same transaction. The
+// bot recalls what begins with "app/<app id>/" when it looks for owners.
 type Remember struct {
-	Key   string `json:"key"` // "app/<app id>"
-	Value string `json:"value"`
+	Key   string `json:"key"`   // "app/<app id>/owner", "app/<app id>/not/<user id>"
+	Value string `json:"value"` // "" forgets the key
 }
 
 func (Lookup) effect()   {}

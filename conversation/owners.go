@@ -347,7 +347,8 @@ func (t *turn) linked(e Linked) {
 // ToBeTold reports whether a person is an owner who has not been told.
 func (c Conversation) ToBeTold(p Person) bool { return c.owner(p).State == ToBeTold }
 
-// seen takes the finding as the feed reports it now.
+// seen takes the finding as the feed reports it now. It closes a conversation that
+// is over, and opens one again that is not.
 func (t *turn) seen(e Seen) {
 	c := &t.c
 	v := c.Hears(e.Violation)
@@ -356,57 +357,77 @@ func (t *turn) seen(e Seen) {
 		return
 	}
 	over := v.Over()
-	elsewhere := v.App.AppID != c.Violation.App.AppID || v.Owner != c.Violation.Owner || v.Assignee != c.Violation.Assignee || v.Service != c.Violation.Service
-	if again := c.Status == Closed && !over && c.Lacks != LackNothing; elsewhere || again {
-		v.Owner, v.Assignee = e.Violation.Owner, e.Violation.Assignee // they are looked for again
-		c.Lacks = LackNothing
-		elsewhere = true
+	searchAgain := v.App.AppID != c.Violation.App.AppID || v.Owner != c.Violation.Owner || v.Assignee != c.Violation.Assignee || v.Service != c.Violation.Service ||
+		c.Status == Closed && !over && c.Lacks != LackNothing
+	if searchAgain {
+		v.Owner, v.Assignee = e.Violation.Owner, e.Violation.Assignee // with their addresses
 	}
 	c.Violation = v
 	if !over || !e.Violation.Nameless() {
 		t.takeFacts(e.Facts)
 	}
-	if elsewhere {
-		// What was found out was about another app, or another word on its owner.
-		for _, f := range slices.Clone(c.Facts) {
-			c.Facts = c.Facts.Without(f.Name, policy.FromDirectory)
-		}
-		c.Owners = slices.DeleteFunc(slices.Clone(c.Owners), func(o Owner) bool { return o.State == ToBeTold })
-		t.effect(Lookup{})
+	if searchAgain {
+		t.searchAgain()
 	}
 	switch {
 	case over && c.Status != Closed:
-		c.Status, c.Over = Closed, v.Status+" in "+orElse(v.Source.System, "its source")
-		for i := range c.Asked {
-			if q := &c.Asked[i]; q.State == Open {
-				q.State, q.Why = Waiting, policy.Say("It is closed: "+c.Over+".")
-			}
-		}
-		t.record(Person{}, "closed: "+c.Over)
-		t.forgetMail()
+		t.close()
 	case over:
 	case c.Status == Closed:
-		c.Status, c.Over = Asking, ""
-		t.record(Person{}, "found again, so it is open again")
-		for _, o := range c.Owners {
-			if o.State == ToBeTold {
-				t.effect(Gather{To: o.Person}) // it was closed before they were told
-			}
-		}
-		again := "This was closed and is found again, so it is open again."
-		if slices.ContainsFunc(c.Asked, func(q Asked) bool { return q.State == Answered }) {
-			again += " What was answered still holds."
-		}
-		t.note(policy.Say(again))
-		t.resume()
+		t.openAgain()
 	default:
 		t.decide(Person{})
 	}
 }
 
-// Hears returns a violation as it is kept when the feed reports it: in the
-// fields that tell a finding from others as it was, and without the mail address
-// of somebody who was found by it before.
+// searchAgain looks for owners as if none had been looked for. What the directory
+// said, and who is still to be told, came from another app, or from other words
+// about who owns it.
+func (t *turn) searchAgain() {
+	c := &t.c
+	c.Lacks = LackNothing
+	for _, f := range slices.Clone(c.Facts) {
+		c.Facts = c.Facts.Without(f.Name, policy.FromDirectory)
+	}
+	c.Owners = slices.DeleteFunc(slices.Clone(c.Owners), func(o Owner) bool { return o.State == ToBeTold })
+	t.effect(Lookup{})
+}
+
+// close closes the conversation, because the violation's source says that it is over.
+func (t *turn) close() {
+	c := &t.c
+	c.Status, c.Over = Closed, c.Violation.Status+" in "+orElse(c.Violation.Source.System, "its source")
+	for i := range c.Asked {
+		if q := &c.Asked[i]; q.State == Open {
+			q.State, q.Why = Waiting, policy.Say("It is closed: "+c.Over+".")
+		}
+	}
+	t.record(Person{}, "closed: "+c.Over)
+	t.forgetMail()
+}
+
+// openAgain opens a closed conversation again, because its source found it again.
+func (t *turn) openAgain() {
+	c := &t.c
+	c.Status, c.Over = Asking, ""
+	t.record(Person{}, "found again, so it is open again")
+	for _, o := range c.Owners {
+		if o.State == ToBeTold {
+			t.effect(Gather{To: o.Person}) // it was closed before they were told
+		}
+	}
+	again := "This was closed and is found again, so it is open again."
+	if slices.ContainsFunc(c.Asked, func(q Asked) bool { return q.State == Answered }) {
+		again += " What was answered still holds."
+	}
+	t.note(policy.Say(again))
+	t.resume()
+}
+
+// Hears returns a reported violation as the conversation keeps it: with the id and
+// source it had where the report lacks them, and without the mail address of
+// somebody who was found by it before. A report that only says that it is over
+// changes nothing but the status.
 func (c Conversation) Hears(v policy.Violation) policy.Violation {
 	if v.Over() && v.Nameless() {
 		is := c.Violation // all that is said is that it is over
@@ -427,25 +448,26 @@ func (c Conversation) Hears(v policy.Violation) policy.Violation {
 	return v
 }
 
-// HasHeard reports whether a violation is what the feed said last: then it is no
-// news, whatever else happened meanwhile.
+// HasHeard reports whether a violation says nothing that the feed has not said
+// last.
 func (c Conversation) HasHeard(v policy.Violation) bool {
 	return v.Over() == (c.Status == Closed) && reflect.DeepEqual(c.Hears(v), c.Violation)
 }
 
-// forgetMail drops the addresses of whom the alert names: nobody is looked for
-// by them any more. The next alert brings them again.
+// forgetMail drops the mail addresses of the people whom the alert names, when
+// nobody is looked for by them any more. The next alert brings them again.
 func (t *turn) forgetMail() {
 	v := &t.c.Violation
 	v.Owner, v.Assignee = v.Owner.Forgotten(), v.Assignee.Forgotten()
 }
 
-// resume goes on where a closed conversation stopped.
+// resume goes on where a closed conversation stopped. A change that somebody began
+// and did not finish is given up.
 func (t *turn) resume() {
 	for i := range t.c.Asked {
 		q := &t.c.Asked[i]
 		if q.State == Waiting && (q.Chosen.Value != "" || q.Need.Fact == whatToChange) {
-			q.State, q.Why = Answered, nil // a change begun and not finished
+			q.State, q.Why = Answered, nil
 			if q.Chosen.Value == "" {
 				q.State, q.Why = Fallen, sayNotNeeded()
 			}
@@ -463,5 +485,3 @@ func (t *turn) remember(key, value string) {
 		t.effect(Remember{Key: "app/" + id + "/" + key, Value: value})
 	}
 }
-
-func (t *turn) effect(e Effect) { t.asks = append(t.asks, e) }

@@ -17,8 +17,8 @@ import (
 // card. now only serves to tell whether the due date has passed.
 func (c Conversation) Card(key string, now time.Time) (Card, bool) { return c.CardIn(0, key, now) }
 
-// CardIn is Card as thread in shows it: the root of an owner's direct message
-// speaks to that owner.
+// CardIn returns the card as the thread with index in shows it. Only the root
+// differs between threads: in an owner's direct message it speaks to that owner.
 func (c Conversation) CardIn(in int, key string, now time.Time) (Card, bool) {
 	if key == RootKey {
 		if c.Opened.IsZero() {
@@ -80,7 +80,7 @@ func (c Conversation) Keys() []string {
 // QuestionKey returns the key of question n, counted from 1.
 func QuestionKey(n int) string { return "q" + strconv.Itoa(n) }
 
-// Digest tells cards apart: equal cards have equal digests.
+// Digest returns 16 hexadecimal digits that are equal for equal cards.
 func Digest(card Card) string { return digest(card) }
 
 func digest(v any) string {
@@ -117,8 +117,8 @@ func (c Conversation) root(in int, now time.Time) Root {
 		r.OwnerTo = orElse(v.Owner.Alias, v.Owner.Email)
 	}
 	if in < len(c.Threads) && c.Threads[in].For.ID != "" {
-		// What became of the others is the channel's to follow; here it would only
-		// make the message move.
+		// What became of the other owners is shown in the channel. In a direct
+		// message it would only cause edits.
 		r.For, r.Known, r.Hops, r.ReadAt = c.owner(c.Threads[in].For), nil, nil, time.Time{}
 	}
 	for _, l := range []policy.Link{
@@ -134,7 +134,8 @@ func (c Conversation) root(in int, now time.Time) Root {
 // freshFor is how old what the directory said may be without its age being shown.
 const freshFor = 10 * time.Minute
 
-// shownFacts are the facts that decide; what the root names elsewhere is left out.
+// shownFacts returns the facts that decide, without those that the root shows in
+// fields of their own.
 func (c Conversation) shownFacts() []policy.Fact {
 	var out []policy.Fact
 	known := c.Known()
@@ -151,12 +152,6 @@ func (c Conversation) shownFacts() []policy.Fact {
 	}
 	return out
 }
-
-// FactTitle is how a fact is called in front of people.
-func FactTitle(name policy.FactName) string { return factTitle(name) }
-
-// HowKnown says in a few words where a fact came from.
-func HowKnown(f policy.Fact) string { return howKnown(f) }
 
 // owner returns what is known of a person as an owner.
 func (c Conversation) owner(p Person) Owner {
@@ -272,9 +267,9 @@ func headline(d policy.Decision) string {
 	return "What to do"
 }
 
-// partLength is how many characters of plain text one part holds. Slack refuses
-// to edit a message into more than 4,000 characters of text (chat.update,
-// msg_too_long); escaping and addresses need the rest.
+// partLength is how many characters of plain text one part of a reply holds. Slack
+// refuses to edit a message into more than 4,000 characters of text (chat.update,
+// msg_too_long); the difference is for escaping and for the addresses of links.
 const partLength = 2900
 
 // newReply returns a decision as a reply, cut into messages between its sections.
@@ -321,6 +316,7 @@ func (r Reply) sections(part int) []Section {
 	return all[from:to:to]
 }
 
+// length is how many characters a section takes, about.
 func (s Section) length() int {
 	n := utf8.RuneCountInString(s.Heading) + s.Text.Len()
 	for _, l := range s.Links {
@@ -329,6 +325,7 @@ func (s Section) length() int {
 	return n
 }
 
+// sections returns a decision as sections, in the order in which they are read.
 func sections(d policy.Decision) []Section {
 	r := d.Remediation
 	most := 3 + len(d.Warnings)

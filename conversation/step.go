@@ -68,7 +68,8 @@ func Step(p *policy.Policy, c Conversation, e Event, now time.Time) (Conversatio
 	return t.end()
 }
 
-// asksOf returns who wants something that a closed conversation does not do.
+// asksOf returns who asked, and in which thread, when an event asks for something
+// that a closed conversation does not do.
 func asksOf(e Event) (by Person, in int, asked bool) {
 	switch e := e.(type) {
 	case Chosen:
@@ -84,18 +85,18 @@ func asksOf(e Event) (by Person, in int, asked bool) {
 
 // A turn is one event being worked.
 type turn struct {
-	policy *policy.Policy
-	now    time.Time
-	was    Conversation // as it was before
-	c      Conversation // as it becomes
-	asks   []Effect     // Tell and Record, in order
-	shows  []Effect     // Show that no change of a card accounts for
-	anew   bool         // the policy is another one: that is why things change
+	policy  *policy.Policy
+	now     time.Time
+	was     Conversation // as it was before
+	c       Conversation // as it becomes
+	effects []Effect     // all but Show, in order
+	shows   []Effect     // each Show that is not due to a change of a card's content; end finds the others
+	anew    bool         // what changes does so because the policy has changed
 }
 
 func (t *turn) started() bool { return !t.c.Opened.IsZero() }
 
-// clone copies everything a turn may change.
+// clone copies the slices whose elements a turn may change in place.
 func (c Conversation) clone() Conversation {
 	c.Asked = slices.Clone(c.Asked)
 	c.Replies = slices.Clone(c.Replies)
@@ -143,12 +144,12 @@ func (t *turn) choose(by Person, in, n int, value string) {
 		return
 	case Open:
 	}
-	i := slices.IndexFunc(q.Need.Choices, func(c policy.Choice) bool { return c.Value == value })
-	if i < 0 {
+	choice, ok := choiceFor(q.Need, value)
+	if !ok {
 		t.tell(by, in, sayNoChoice(*q))
 		return
 	}
-	t.answer(n, q.Need.Choices[i], by)
+	t.answer(n, choice, by)
 }
 
 // answer closes question n with a choice and lets the policy decide again.
@@ -170,8 +171,8 @@ func (t *turn) answer(n int, choice policy.Choice, by Person) {
 	t.c.Facts = t.c.Facts.With(policy.Fact{
 		Name: q.Need.Fact, Value: choice.Value, From: policy.FromAnswer, Why: "the answer to question " + strconv.Itoa(n),
 	})
-	// One fact is asked by one question that stands: an older one about the same
-	// fact (asked before the fact fell away and came back) has had its time.
+	// Only one answered question about a fact stands. An older one, which was asked
+	// before the fact fell away and was needed again, falls.
 	for i := range t.c.Asked {
 		if o := &t.c.Asked[i]; i != n-1 && o.Need.Fact == q.Need.Fact && o.State == Answered {
 			o.State, o.Why = Fallen, sayAskedAgain(n)
@@ -183,8 +184,8 @@ func (t *turn) answer(n int, choice policy.Choice, by Person) {
 	t.decide(by)
 }
 
-// said takes words typed in a thread. They answer the open question, or state
-// facts that nobody stated yet; the rest is talk among people.
+// said takes words typed in a thread. They answer the open question, ask for a
+// change, or state facts that nobody has stated yet. All else is talk among people.
 func (t *turn) said(e Said) {
 	var secrets []string
 	if e.Text, secrets = policy.Strip(e.Text); len(secrets) > 0 {
@@ -222,10 +223,10 @@ func (t *turn) state(e Said, facts policy.Facts) {
 	if n := t.changing(); n > 0 {
 		need := t.c.Asked[n-1].Need
 		f, _ := facts.Claim(need.Fact, policy.FromAnswer)
-		i := slices.IndexFunc(need.Choices, func(c policy.Choice) bool { return c.Value == f.Value })
+		choice, ok := choiceFor(need, f.Value)
 		more := slices.ContainsFunc(facts, func(f policy.Fact) bool { return f.From == policy.FromAnswer && f.Name != need.Fact })
-		if i >= 0 && !more {
-			t.answer(n, need.Choices[i], e.By)
+		if ok && !more {
+			t.answer(n, choice, e.By)
 			return
 		}
 		t.tell(e.By, e.In, sayWaiting(n))
@@ -244,20 +245,21 @@ func (t *turn) state(e Said, facts policy.Facts) {
 		default:
 			t.c.Facts = t.c.Facts.With(f)
 			t.record(e.By, "typed "+string(f.Name)+": "+f.Value)
-			t.close(f, e.By)
+			t.answerOpen(f, e.By)
 			added = true
 		}
 	}
 	switch {
 	case added:
 		t.decide(e.By)
-	case len(t.asks) == 0:
+	case len(t.effects) == 0:
 		t.tell(e.By, e.In, policy.Say("I have that already. Nothing changed."))
 	}
 }
 
-// meantOtherwise reports whether f is one of two readings of a bare tenant name,
-// and the other is the one that counts for this party.
+// meantOtherwise reports whether f is the wrong one of the two facts that Read
+// makes of a tenant named without saying whose it is: a 3P app has no SG owner,
+// and for a 1P app the tenant is the SG owner's.
 func (t *turn) meantOtherwise(f policy.Fact, facts policy.Facts) bool {
 	other := policy.AppTenant
 	switch {
@@ -270,18 +272,14 @@ func (t *turn) meantOtherwise(f policy.Fact, facts policy.Facts) bool {
 	return facts.Value(other) == f.Value
 }
 
-// close answers the open question when a typed fact is what it asked for.
-func (t *turn) close(f policy.Fact, by Person) {
+// answerOpen marks the open question as answered when f is the fact it asks for.
+func (t *turn) answerOpen(f policy.Fact, by Person) {
 	n := t.c.OpenQuestion()
 	if n == 0 || t.c.Asked[n-1].Need.Fact != f.Name {
 		return
 	}
 	q := &t.c.Asked[n-1]
-	choice := policy.Choice{Value: f.Value, Label: f.Value}
-	if i := slices.IndexFunc(q.Need.Choices, func(c policy.Choice) bool { return c.Value == f.Value }); i >= 0 {
-		choice = q.Need.Choices[i]
-	}
-	q.State, q.Chosen, q.By, q.At, q.Why = Answered, choice, by, t.now, nil
+	q.State, q.Chosen, q.By, q.At, q.Why = Answered, choiceOf(q.Need, f.Value), by, t.now, nil
 }
 
 // revise reopens an answered question, or asks what should change.
@@ -312,9 +310,9 @@ func (t *turn) revise(e Revised) {
 	}
 }
 
-// reopen puts a fact to question again, whatever is known about it: in the
-// question that asked for it, or in a new one when it was never asked. The
-// answer that holds keeps holding until another one is given.
+// reopen asks for a fact again, whatever is known about it: by reopening the
+// question that asked for it, or with a new one when it was never asked. The old
+// answer holds until another one is given.
 func (t *turn) reopen(name policy.FactName, by Person) {
 	n := t.questionAbout(name)
 	need, ok := t.needFor(name)
@@ -368,7 +366,8 @@ func (t *turn) changing() int {
 	return n
 }
 
-// whatToChange is the fact asked for by the Change on a reply.
+// whatToChange stands for a fact in the question that the Change on a reply asks:
+// which answer should be different. The policy does not know it.
 const whatToChange policy.FactName = "change"
 
 func (t *turn) askWhatToChange(e Revised) {
@@ -403,14 +402,15 @@ func (t *turn) changeable() []policy.Choice {
 		if _, ok := t.needFor(name); !ok {
 			continue
 		}
-		out = append(out, policy.Choice{Value: string(name), Label: cut(factTitle(name)+": "+spoken(f), 75), Hint: cut(howKnown(f), 75)})
+		out = append(out, policy.Choice{Value: string(name), Label: cut(FactTitle(name)+": "+spoken(f), 75), Hint: cut(HowKnown(f), 75)})
 	}
 	return out
 }
 
-// decide lets the policy decide on the facts as they are now, asks what it
-// needs or tells what it comes to, and lets fall what no longer applies. by is
-// who made the change that superseded earlier replies, if it was a change.
+// decide lets the policy decide on the facts as they are now. It asks what the
+// policy needs or adds a reply with what it decided, and lets answers fall that no
+// longer apply. by is who changed an answer, which is why earlier replies no
+// longer hold; nobody when that is not why.
 func (t *turn) decide(by Person) {
 	if t.changing() > 0 || t.c.Status == Closed {
 		return // somebody is about to change an answer, or it is over: nothing new is asked
@@ -450,8 +450,8 @@ func (t *turn) decide(by Person) {
 	}
 }
 
-// beyond returns which of the facts that a decision went by are not among those
-// it was given.
+// beyond returns those of the facts by, from which a decision was made, that are
+// not in given: the policy inferred them.
 func beyond(given policy.Facts, by []policy.Fact) policy.Facts {
 	var out policy.Facts
 	for _, f := range by {
@@ -462,8 +462,8 @@ func beyond(given policy.Facts, by []policy.Fact) policy.Facts {
 	return out
 }
 
-// toldWords says for the journal what was told, and by which policy: the reply
-// itself is emptied once it no longer holds.
+// toldWords says for the journal what a reply told and by which policy, since the
+// reply itself is emptied when it no longer holds.
 func toldWords(d policy.Decision) string {
 	s := string(d.Outcome) + orEmpty(" ", string(d.Scenario)) + orEmpty(", option ", d.Option) + orEmpty(", to ", d.Redirect)
 	if d.Row != nil {
@@ -499,9 +499,9 @@ func (t *turn) withdraw() {
 	}
 }
 
-// ruled decides again by a policy that is another one now, or knows other tenants
-// by name. What people answered stays, and what follows from it is worked out
-// anew: advice that no longer holds must not stand there as if it did.
+// ruled decides again after the policy, or the tenant map, has changed. What
+// people answered stays, and what follows from it is worked out anew, so that
+// advice which no longer holds does not stand as if it did.
 func (t *turn) ruled(e Ruled) {
 	if t.c.Status == Closed {
 		return // decided again when it is found again
@@ -516,12 +516,12 @@ func (t *turn) ruled(e Ruled) {
 	t.decide(Person{})
 	t.c.Ruled = t.policy.Mark() // also when it has to wait
 	if now, _ := t.c.CurrentReply(); t.c.By.ID == "" && was.Decision.Outcome == policy.OutOfScope && now.Decision.Outcome != policy.OutOfScope {
-		t.effect(Lookup{}) // it was nobody's to be told
+		t.effect(Lookup{}) // it was out of scope until now, so no owner was looked for
 	}
 }
 
-// takeFacts puts what follows from the violation now in the place of what
-// followed from it before. What people and the directory said stays.
+// takeFacts replaces the facts that came from the violation by those that come
+// from it now. What people and the directory said stays.
 func (t *turn) takeFacts(now policy.Facts) {
 	c := &t.c
 	for _, f := range slices.Clone(c.Facts) {
@@ -534,7 +534,8 @@ func (t *turn) takeFacts(now policy.Facts) {
 	c.Facts = c.Facts.With(now...)
 }
 
-// takeInferred is takeFacts for what was inferred alone.
+// takeInferred replaces the facts that were inferred, and no others, by those that
+// are inferred now.
 func (t *turn) takeInferred(now policy.Facts) {
 	inferred := func(f policy.Fact) bool { return f.From == policy.FromInference }
 	t.c.Facts = slices.DeleteFunc(slices.Clone(t.c.Facts), inferred)
@@ -553,7 +554,8 @@ func (t *turn) notNeeded() policy.Text {
 	return sayNotNeeded()
 }
 
-// supersede says on the reply that held so far that it no longer does.
+// supersede marks the reply that held so far as holding no longer. by is whose
+// change of an answer is why, nobody when that is not why.
 func (t *turn) supersede(by Person) {
 	n := len(t.c.Replies)
 	if n == 0 || t.c.Replies[n-1].Superseded != nil {
@@ -568,12 +570,7 @@ func (t *turn) supersede(by Person) {
 }
 
 // letFall drops the first answer that decision d has no use for, and reports
-// whether there was one.
-//
-// An answer applies when the policy, not knowing it, would ask for it and offer
-// it in the same words. One that it would not ask for now may still be asked
-// for once what comes before it is known, so only answers that come before what
-// is missing are judged.
+// whether there was one. See applies.
 func (t *turn) letFall(d policy.Decision) bool {
 	for i := range t.c.Asked {
 		q := &t.c.Asked[i]
@@ -592,8 +589,12 @@ func (t *turn) letFall(d policy.Decision) bool {
 	return false
 }
 
-// applies judges the answer to q: with is the decision made knowing it,
-// without the one made not knowing it.
+// applies reports whether the answer to q still has a use: with is the decision
+// made with it, without the one made without it.
+//
+// It has when the policy would otherwise ask for it and offer it in the same
+// words. When the policy would not ask for it now, because a fact that it asks for
+// earlier is missing, it may still ask later, and the answer stays.
 func applies(q *Asked, with, without policy.Decision) bool {
 	if without.Need != nil && without.Need.Fact == q.Need.Fact {
 		return slices.ContainsFunc(without.Need.Choices, func(c policy.Choice) bool {
@@ -609,7 +610,8 @@ func applies(q *Asked, with, without policy.Decision) bool {
 	return !sameDecision(with, without)
 }
 
-// sameDecision reports whether two decisions come to the same for people.
+// sameDecision reports whether two decisions have the same result, whatever words
+// they are told in.
 func sameDecision(a, b policy.Decision) bool {
 	need := func(d policy.Decision) policy.FactName {
 		if d.Need == nil {
@@ -636,7 +638,7 @@ func readsTheSame(a, b policy.Decision) bool {
 	return a.Outcome == b.Outcome && told(a) == told(b)
 }
 
-// rank is the order in which the policy asks.
+// rank returns where a fact comes in the order in which the policy asks.
 func rank(name policy.FactName) int {
 	order := []policy.FactName{policy.Violated, policy.PartyFact, policy.AppTenant, policy.AppCloud, policy.Option, policy.Plane}
 	if name == policy.SGOwner {
@@ -728,8 +730,8 @@ func (t *turn) unreachable(e Unreachable) {
 	t.shows = append(t.shows, Show{In: e.In, Card: RootKey})
 }
 
-// end works out which cards changed and returns what is to be done: edits of
-// what is there first, then what is new, then the root.
+// end works out which cards changed and returns the conversation with its effects:
+// first the edits of cards that are there, then the new cards, then the root.
 func (t *turn) end() (Conversation, []Effect) {
 	var edits, posts, root []Effect
 	wasKeys := t.was.Keys()
@@ -752,19 +754,19 @@ func (t *turn) end() (Conversation, []Effect) {
 			}
 		}
 	}
-	changed := len(t.asks)+len(edits)+len(posts)+len(root)+len(t.shows) > 0
+	changed := len(t.effects)+len(edits)+len(posts)+len(root)+len(t.shows) > 0
 	if changed || !reflect.DeepEqual(t.was.Threads, t.c.Threads) {
 		t.c.Rev++
 	}
 	if len(edits)+len(posts)+len(root) > 0 {
 		t.c.Updated = t.now
 	}
-	return t.c, dedupe(slices.Concat(t.asks, edits, posts, root, t.shows))
+	return t.c, dedupe(slices.Concat(t.effects, edits, posts, root, t.shows))
 }
 
 // looksTheSame reports whether a card shows what it showed before the turn. The
-// parts of a reply change together, and only when it is superseded or holds by
-// another policy, so they need not be worked out.
+// parts of a reply need not be compared: they change only when the reply is
+// superseded or holds by another policy, and then together.
 func (t *turn) looksTheSame(key string) bool {
 	if n, _, ok := replyKey(key); ok {
 		was, is := t.was.Replies[n-1], t.c.Replies[n-1]
@@ -775,8 +777,8 @@ func (t *turn) looksTheSame(key string) bool {
 	return reflect.DeepEqual(before, after)
 }
 
-// reachable reports whether a thread is worth a message: not the direct message
-// of somebody who could not be told.
+// reachable reports whether it is any use to send to a thread. It is not to one
+// without a root that belongs to an owner who could not be told.
 func (t *turn) reachable(th Thread) bool {
 	return th.RootTS() != "" || t.c.owner(th.For).State != NotReach
 }
@@ -805,6 +807,8 @@ func dedupe(effects []Effect) []Effect {
 	})
 }
 
+// tell answers a person in the thread they acted in, or in the first one when they
+// acted in none. Nobody, and whoever is answered at the door, gets no answer here.
 func (t *turn) tell(to Person, in int, text policy.Text) {
 	if to.ID == "" || in == AtDoor {
 		return
@@ -812,12 +816,13 @@ func (t *turn) tell(to Person, in int, text policy.Text) {
 	if in < 0 || in >= len(t.c.Threads) {
 		in = 0
 	}
-	t.asks = append(t.asks, Tell{To: to, In: in, Text: text})
+	t.effect(Tell{To: to, In: in, Text: text})
 }
 
-func (t *turn) record(by Person, text string) {
-	t.asks = append(t.asks, Record{By: by, Text: text})
-}
+// record adds a line to the journal. by is nobody for what the bot does itself.
+func (t *turn) record(by Person, text string) { t.effect(Record{By: by, Text: text}) }
+
+func (t *turn) effect(e Effect) { t.effects = append(t.effects, e) }
 
 func (t *turn) note(text policy.Text) { t.c.Notes = append(t.c.Notes, Note{Text: text}) }
 
@@ -830,10 +835,19 @@ func withShown(m map[string]Shown, key string, s Shown) map[string]Shown {
 	return m
 }
 
-// choiceOf returns need's choice with a value, or one made of the value alone.
+// choiceFor returns need's choice with a value, if there is one.
+func choiceFor(need policy.Need, value string) (policy.Choice, bool) {
+	i := slices.IndexFunc(need.Choices, func(c policy.Choice) bool { return c.Value == value })
+	if i < 0 {
+		return policy.Choice{}, false
+	}
+	return need.Choices[i], true
+}
+
+// choiceOf is choiceFor that makes a choice of the value where need has none.
 func choiceOf(need policy.Need, value string) policy.Choice {
-	if i := slices.IndexFunc(need.Choices, func(c policy.Choice) bool { return c.Value == value }); i >= 0 {
-		return need.Choices[i]
+	if choice, ok := choiceFor(need, value); ok {
+		return choice
 	}
 	return policy.Choice{Value: value, Label: value}
 }

@@ -62,7 +62,7 @@ func sayNoChoice(q Asked) policy.Text {
 }
 
 func sayHeld(f policy.Fact) policy.Text {
-	return text(plain(factTitle(f.Name)+" is "), value(spoken(f)), plain(" already ("+howKnown(f)+"). Nothing changed. To give another answer, press Change."))
+	return text(plain(FactTitle(f.Name)+" is "), value(spoken(f)), plain(" already ("+HowKnown(f)+"). Nothing changed. To give another answer, press Change."))
 }
 
 func sayNotUnderstood(c Conversation, open int) policy.Text {
@@ -80,7 +80,7 @@ func sayAskedAgain(n int) policy.Text {
 }
 
 func sayBeingChanged(name policy.FactName, by Person) policy.Text {
-	what := strings.ToLower(factTitle(name))
+	what := strings.ToLower(FactTitle(name))
 	if name == whatToChange {
 		what = "an answer"
 	}
@@ -127,7 +127,7 @@ func sayExposed(found []string) policy.Text {
 	return policy.Say("The message above holds what looks like " + strings.Join(found, " and ") + ". I kept nothing of it, but whoever is in this channel can read it: have the message deleted, treat the secret as exposed, and replace it.")
 }
 
-// values lists what a need takes, as a person would type it.
+// values lists the values that a need takes, as a person may type them: "1P or 3P".
 func values(n policy.Need) string {
 	var out []string
 	for _, c := range n.Choices {
@@ -139,8 +139,8 @@ func values(n policy.Need) string {
 	return strings.Join(out, "")
 }
 
-// factTitle is how a fact is called in front of people.
-func factTitle(name policy.FactName) string {
+// FactTitle returns what a fact is called on cards: "App tenant".
+func FactTitle(name policy.FactName) string {
 	switch name {
 	case policy.Violated:
 		return "Violation"
@@ -188,7 +188,7 @@ func factTitle(name policy.FactName) string {
 	return string(name)
 }
 
-// spoken is a fact's value as people know it: by its button.
+// spoken returns a fact's value as the label of its button begins.
 func spoken(f policy.Fact) string {
 	switch {
 	case f.Name == policy.Option && len(f.Value) == 1:
@@ -205,12 +205,13 @@ func spoken(f policy.Fact) string {
 	return f.Value
 }
 
-// howKnown says where a fact came from.
-func howKnown(f policy.Fact) string {
+// HowKnown says in a few words where a fact came from, and what is odd about its
+// value.
+func HowKnown(f policy.Fact) string {
 	if f.Doubt != "" {
 		odd := f.Doubt
 		f.Doubt = ""
-		return howKnown(f) + ": " + odd
+		return HowKnown(f) + ": " + odd
 	}
 	switch f.From {
 	case policy.FromAnswer:
