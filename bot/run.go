@@ -14,9 +14,9 @@ import (
 	"rehome/store"
 )
 
-// Run delivers what is due until ctx ends, and returns nil then, after the
-// deliveries under way are done. It returns an error when the store fails:
-// what happened to the last write is unknown then, and the process must start anew.
+// Run delivers what is due until ctx ends. It then waits for the deliveries under
+// way and returns nil. It returns an error when the store fails: whether the last
+// write took place is not known then, and the process has to be started anew.
 func (b *Bot) Run(ctx context.Context) error {
 	r := newRound(b)
 	defer r.wait.Wait()
@@ -62,8 +62,9 @@ func quiet(ctx context.Context, err error) error {
 	return err
 }
 
-// deliver carries one delivery out and settles it, and any that went with it.
-// An error is *notYet, for one whose turn is far off, or that of a failing store.
+// deliver carries one delivery out and settles it, together with others that are
+// done by the same message. An error is a bare *notYet when the delivery's turn is
+// far off, and else that of a failing store.
 func (b *Bot) deliver(ctx context.Context, d store.Delivery) error {
 	settled, err := b.carryOut(ctx, d)
 	var wait *notYet
@@ -79,17 +80,19 @@ func (b *Bot) deliver(ctx context.Context, d store.Delivery) error {
 		}
 		settled[i].Outcome.At = b.Now()
 	}
-	// A delivery that was carried out must be settled even when we are stopping,
-	// or it would be looked for again; and however long the disk takes, for only
-	// a write that failed leaves open whether it is there.
+	// A delivery that was carried out must be settled even when we are stopping, or
+	// the message would have to be looked for after the restart. There is no time
+	// limit either: giving up on a slow disk would leave open what was written.
 	if err := b.Store.Settle(context.WithoutCancel(ctx), settled...); err != nil {
 		return fmt.Errorf("settling delivery %d: %w", d.ID, err)
 	}
 	return nil
 }
 
+// carryOut does what a delivery is for, and returns what became of it and of
+// others that are done by the same message.
 func (b *Bot) carryOut(ctx context.Context, d store.Delivery) (settled []store.Settled, err error) {
-	// One delivery that cannot be worked must not stop all others, now and after
+	// A delivery that cannot be carried out must not stop all others, now and after
 	// each restart: it is given up and listed as failed.
 	giveUp := func(code string) []store.Settled {
 		return []store.Settled{{Delivery: d, Outcome: store.Outcome{Abandoned: true, Error: code}}}
@@ -100,7 +103,7 @@ func (b *Bot) carryOut(ctx context.Context, d store.Delivery) (settled []store.S
 			settled, err = giveUp("panic"), nil
 		}
 	}()
-	like, err := b.like(ctx, d) // before the conversation is read: what it shows then covers them
+	same, err := b.sameEdits(ctx, d) // read before the conversation, which is then at least as new as they are
 	if err != nil {
 		return nil, err
 	}
@@ -136,14 +139,15 @@ func (b *Bot) carryOut(ctx context.Context, d store.Delivery) (settled []store.S
 		return nil, err
 	}
 	if !o.RetryAt.IsZero() {
-		like = nil // they wait behind it
+		same = nil // they wait behind it
 	}
-	return append(like, store.Settled{Delivery: d, Outcome: o}), nil
+	return append(same, store.Settled{Delivery: d, Outcome: o}), nil
 }
 
-// like returns, settled, what waits in line with an edit of a root for the very
-// same edit: one that is carried out shows the newest state, so one is enough.
-func (b *Bot) like(ctx context.Context, d store.Delivery) ([]store.Settled, error) {
+// sameEdits returns, as settled, the deliveries in d's line that would make the
+// same edit of a root as d. An edit shows the newest state, so one is enough. It
+// returns none when d is not an edit of a root.
+func (b *Bot) sameEdits(ctx context.Context, d store.Delivery) ([]store.Settled, error) {
 	if store.PurposeOf(d.Line) != store.RootEdits {
 		return nil, nil
 	}
@@ -162,51 +166,74 @@ func (b *Bot) like(ctx context.Context, d store.Delivery) ([]store.Settled, erro
 
 // show brings a card up to date.
 func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Delivery, e conversation.Show) (store.Outcome, error) {
+	m, o := b.messageOf(c, d, e)
+	if o != nil {
+		return *o, nil
+	}
+	return b.once(ctx, d, m, func() (At, error) { return b.Chat.Show(ctx, m) }, func(at At, found bool) store.Outcome {
+		shown := conversation.Posted{
+			In: e.In, Card: e.Card, Channel: at.Channel, TS: at.TS, Digest: m.Digest, Edit: m.TS != "", Under: m.ThreadTS,
+		}
+		if found {
+			shown.Digest = "" // which state it shows is not known: the next Show edits it
+		}
+		return store.Outcome{Step: b.step(shown, b.Now())}
+	})
+}
+
+// messageOf returns the message that brings a card up to date, or what becomes of
+// the delivery when there is nothing to send.
+func (b *Bot) messageOf(c conversation.Conversation, d store.Delivery, e conversation.Show) (Message, *store.Outcome) {
+	nothing := &store.Outcome{}
 	if e.In < 0 || e.In >= len(c.Threads) {
-		return store.Outcome{}, nil // the thread is no more
+		return Message{}, nothing // the thread is no more
 	}
 	card, ok := c.CardIn(e.In, e.Card, b.Now())
 	th := c.Threads[e.In]
-	if !ok || (e.Card != conversation.RootKey && th.RootTS() == "") {
-		return store.Outcome{}, nil // the root's own posting shows it
+	isRoot := e.Card == conversation.RootKey
+	if !ok || !isRoot && th.RootTS() == "" {
+		return Message{}, nothing // when the root is posted, this is shown after it
 	}
+	shown := th.Shown[e.Card]
 	m := Message{
-		Conversation: c.ID, Key: e.Card, Card: card, Channel: th.Channel, TS: th.Shown[e.Card].TS, Digest: conversation.Digest(card),
+		Conversation: c.ID, Key: e.Card, Card: card, Channel: th.Channel, ThreadTS: th.Anchor, TS: shown.TS, Digest: conversation.Digest(card),
 	}
-	switch {
-	case m.TS != "" && th.Shown[e.Card].Digest == m.Digest && d.MaybeSent.IsZero():
-		return store.Outcome{}, nil // shown just so already
-	case m.TS == "" && slices.Contains(th.Unsure, e.Card):
-		return store.Outcome{}, nil // it may be there already, and nobody can tell
-	case m.TS == "" && store.PurposeOf(d.Line) == store.RootEdits:
-		return store.Outcome{}, nil // it was deleted meanwhile; the thread's own line posts it anew
-	case m.TS != "" && e.Card == conversation.RootKey && store.PurposeOf(d.Line) != store.RootEdits:
-		// It was to be posted when this was written down. Two lines that edit one
-		// message could leave the older state there: it goes on in the other.
-		return store.Outcome{Step: func(c conversation.Conversation) (conversation.Conversation, []conversation.Effect) {
-			return c, []conversation.Effect{e}
-		}}, nil
-	}
-	if e.Card != conversation.RootKey {
+	if !isRoot {
 		m.ThreadTS = th.RootTS()
-	} else {
-		m.ThreadTS = th.Anchor
 	}
-	posted := func(at At, digest string) store.Outcome {
-		return store.Outcome{Step: b.step(conversation.Posted{
-			In: e.In, Card: e.Card, Channel: at.Channel, TS: at.TS, Digest: digest, Edit: m.TS != "", Under: m.ThreadTS,
-		}, b.Now())}
+	editsRoot := store.PurposeOf(d.Line) == store.RootEdits
+	switch {
+	case m.TS != "" && shown.Digest == m.Digest && d.MaybeSent.IsZero():
+		return Message{}, nothing // it is shown like this already
+	case m.TS == "" && slices.Contains(th.Unsure, e.Card):
+		return Message{}, nothing // it may be there already, which cannot be found out
+	case m.TS == "" && editsRoot:
+		return Message{}, nothing // it was deleted meanwhile; the thread's own line posts it anew
+	case m.TS != "" && isRoot && !editsRoot:
+		// It was posted after this delivery was written down, so this would be an
+		// edit. Edits of one message in two lines could overtake each other and leave
+		// the older state, so the effect goes into the line for edits of roots.
+		return Message{}, &store.Outcome{Step: func(c conversation.Conversation) (conversation.Conversation, []conversation.Effect) {
+			return c, []conversation.Effect{e}
+		}}
 	}
+	return m, nil
+}
+
+// once sends m, unless it may have been sent before and is found. send sends it;
+// sent says what becomes of the delivery when m is there, at a place, either
+// because it was found or because it was sent now.
+func (b *Bot) once(ctx context.Context, d store.Delivery, m Message, send func() (At, error), sent func(at At, found bool) store.Outcome) (store.Outcome, error) {
 	if o := b.unsettled(d); o != nil {
 		return *o, nil
 	}
 	if m.TS == "" && !d.MaybeSent.IsZero() {
 		at, found, o := b.find(ctx, d, m)
-		if o != nil {
+		switch {
+		case o != nil:
 			return *o, nil
-		}
-		if found {
-			return posted(at, ""), nil // which state it shows is not known: the next Show edits it
+		case found:
+			return sent(at, true), nil
 		}
 	}
 	if err := b.turn(ctx, m); err != nil {
@@ -215,15 +242,16 @@ func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Del
 	if o := b.begin(ctx, d); o != nil {
 		return *o, nil
 	}
-	at, err := b.Chat.Show(ctx, m)
+	at, err := send()
 	if b.answered(m, err); err != nil {
 		return b.failed(ctx, d, m, err), nil
 	}
-	return posted(at, m.Digest), nil
+	return sent(at, false), nil
 }
 
-// begin writes down that deliveries may have been carried out from here on, or
-// puts the first of them off.
+// begin writes down that each of these deliveries may have been carried out from
+// here on. When that cannot be written it returns the outcome that puts the first
+// of them off, and nothing must be sent.
 func (b *Bot) begin(ctx context.Context, all ...store.Delivery) *store.Outcome {
 	for _, d := range all {
 		if err := b.Store.Begin(ctx, d, b.Now()); err != nil {
@@ -234,9 +262,10 @@ func (b *Bot) begin(ctx context.Context, all ...store.Delivery) *store.Outcome {
 	return nil
 }
 
-// unsettled puts a delivery off that may have been carried out and whose effect
-// may still be to come: a post that would not be found yet, an edit that would
-// come after the next one and undo it.
+// unsettled returns the outcome that puts a delivery off while it may have been
+// carried out and its effect may be still to come: a post that could not be found
+// yet, or an edit that would arrive after the next one and undo it. It returns nil
+// when the delivery can go on.
 func (b *Bot) unsettled(d store.Delivery) *store.Outcome {
 	if d.MaybeSent.IsZero() {
 		return nil
@@ -248,12 +277,13 @@ func (b *Bot) unsettled(d store.Delivery) *store.Outcome {
 	return &store.Outcome{RetryAt: b.Now().Add(wait), Held: true, Error: "finding out whether it was sent"}
 }
 
-// lookBack is how much further back than its sending a message is looked for: the
-// clocks of both ends differ, and Slack's may be known too late.
+// lookBack is how much further back than the time of its sending a message is
+// looked for, because Slack's clock and ours differ.
 const lookBack = 15 * time.Minute
 
-// find looks for a message that may have been posted before. When it cannot say,
-// it returns the outcome that puts the delivery off.
+// find looks for a message that may have been posted before. When that cannot be
+// found out it returns the outcome that puts the delivery off or gives it up, or
+// not found when the settings say that it is sent again.
 func (b *Bot) find(ctx context.Context, d store.Delivery, m Message) (At, bool, *store.Outcome) {
 	log := b.Log.With("conversation", d.Conversation, "delivery", d.ID)
 	at, found, err := b.Chat.Find(ctx, m, d.MaybeSent.Add(-lookBack))
@@ -275,12 +305,12 @@ func (b *Bot) find(ctx context.Context, d store.Delivery, m Message) (At, bool, 
 	return At{}, false, nil
 }
 
-// codeUnsure is the code of a message that may be there and is given up.
+// codeUnsure is the code of a message that is given up though it may be there.
 const codeUnsure = "may_have_been_sent"
 
-// tell answers one person where they acted. In a channel they alone see it, and
-// it cannot be looked for: it is said again when it is not known whether it was
-// said, since an answer twice is better than none.
+// tell answers one person where they acted. In a channel they alone see the
+// answer, which cannot be looked for. It is sent again when it is not known
+// whether it was sent, since an answer twice is better than none.
 func (b *Bot) tell(ctx context.Context, c conversation.Conversation, d store.Delivery, e conversation.Tell) (store.Outcome, error) {
 	if e.In < 0 || e.In >= len(c.Threads) {
 		return store.Outcome{}, nil
@@ -288,14 +318,13 @@ func (b *Bot) tell(ctx context.Context, c conversation.Conversation, d store.Del
 	th := c.Threads[e.In]
 	m := words(d, th.Channel)
 	m.ThreadTS, m.whispered = th.RootTS(), !th.IsDirect()
-	send := func() error { return b.Chat.Tell(ctx, e.To, m, e.Text) }
 	if !m.whispered {
-		return b.say(ctx, d, m, send)
+		return b.say(ctx, d, m, func() error { return b.Chat.Tell(ctx, e.To, m, e.Text) })
 	}
 	if err := b.turn(ctx, m); err != nil {
 		return store.Outcome{}, err
 	}
-	err := send()
+	err := b.Chat.Tell(ctx, e.To, m, e.Text)
 	if b.answered(m, err); err != nil {
 		return b.failed(ctx, d, m, err), nil
 	}
@@ -319,35 +348,14 @@ func words(d store.Delivery, channel string) Message {
 	return Message{Conversation: d.Conversation, Key: "d" + strconv.FormatUint(d.ID, 10), Channel: channel}
 }
 
-// say posts words once.
+// say posts words for which there is no card, once.
 func (b *Bot) say(ctx context.Context, d store.Delivery, m Message, send func() error) (store.Outcome, error) {
-	if o := b.unsettled(d); o != nil {
-		return *o, nil
-	}
-	if !d.MaybeSent.IsZero() {
-		_, found, o := b.find(ctx, d, m)
-		if o != nil {
-			return *o, nil
-		}
-		if found {
-			return store.Outcome{}, nil
-		}
-	}
-	if err := b.turn(ctx, m); err != nil {
-		return store.Outcome{}, err
-	}
-	if o := b.begin(ctx, d); o != nil {
-		return *o, nil
-	}
-	err := send()
-	if b.answered(m, err); err != nil {
-		return b.failed(ctx, d, m, err), nil
-	}
-	return store.Outcome{}, nil
+	return b.once(ctx, d, m, func() (At, error) { return At{}, send() }, func(At, bool) store.Outcome { return store.Outcome{} })
 }
 
-// failed decides what follows a failure: later, anew, or never. m is what could
-// not be sent; it has a card when it is one that can be posted anew.
+// failed decides what becomes of a delivery that failed with err, which should be
+// a *Failure: it is tried again later, its card is posted anew, or it is given up.
+// m is the message that could not be sent.
 func (b *Bot) failed(ctx context.Context, d store.Delivery, m Message, err error) store.Outcome {
 	var f *Failure
 	if !errors.As(err, &f) {
@@ -380,7 +388,8 @@ func (b *Bot) failed(ctx context.Context, d store.Delivery, m Message, err error
 	return store.Outcome{RetryAt: now.Add(after), Error: f.Code, Unsent: !f.Unsure}
 }
 
-// backoff grows from a second to five minutes.
+// backoff is how long a delivery waits after so many attempts: from a second to
+// five minutes.
 func backoff(attempts int) time.Duration {
 	return min(time.Second<<min(attempts, 10), 5*time.Minute)
 }

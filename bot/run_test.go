@@ -327,6 +327,26 @@ func TestAMessageThatWasTakenBeforeTheConnectionBrokeIsNotSentAgain(t *testing.T
 	})
 }
 
+// A message that is found shows the state in which it was sent. What has changed
+// since is edited in, also when it changed before the message was looked for.
+func TestAMessageThatIsFoundIsBroughtUpToDate(t *testing.T) {
+	chat := &room{breaks: once("q1", brokenOff)}
+	inBubble(t, chat, func(ctx context.Context, b *Bot) {
+		id := open(t, ctx, b, "k1", "C1")
+		pass(settle / 2)
+		synctest.Wait()
+		want(t, chat, "RH-1 post root in C1/", "RH-1 post q1 in C1/1")
+		if _, err := b.Handle(ctx, "k2", id, conversation.Chosen{By: conversation.Person{ID: "U1"}, Question: 1, Value: "3P"}); err != nil {
+			t.Error(err)
+		}
+		pass(time.Minute)
+		synctest.Wait()
+		if got := chat.heard(); !strings.Contains(got, "RH-1 edit q1 in C1/1") || strings.Count(got, "post q1") != 1 {
+			t.Errorf("q1 was found as it was before the answer, and then:\n%s", got)
+		}
+	})
+}
+
 func TestAMessageThatWasNotTakenIsSentAgainOnceThatIsSure(t *testing.T) {
 	chat := &room{refuse: once("root", brokenOff)}
 	inBubble(t, chat, func(ctx context.Context, b *Bot) {
