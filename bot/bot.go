@@ -6,18 +6,18 @@
 //	Slack ◄── Chat ◄──────────────── Run ◄─────────────┘
 //	  └── outcome ──► Settle ── one transaction (an outcome is an event, too)
 //
-// Slack has no key by which it would know a message that is sent twice. So a
-// post is written down as begun before it is sent, and only a plain refusal
-// takes that back. One that was begun and whose outcome is not known (the
-// process was killed, the connection broke) is looked for in the channel once
-// it has had time to appear, and adopted, or else sent again. Two things cannot
-// be looked for: what one person alone sees in a channel is said again, since an
-// answer twice is better than none; and where the bot may not read history,
-// [Bot.AtMostOnce] says which way it fails.
+// Slack has no idempotency key for messages, so a message that is sent twice is
+// there twice. A post is therefore written down as begun before it is sent, and
+// only a plain refusal takes that back. When a post was begun and its outcome is
+// not known (the process was killed, the connection broke), it is looked for in
+// the channel once it has had time to appear. It is sent again only when it is not
+// there. Two kinds cannot be looked for. What one person alone sees in a channel
+// is sent again, since an answer twice is better than none. And where the bot may
+// not read the history, [Bot.AtMostOnce] says whether to send again or to give up.
 //
 // An event is durable before its door acknowledges it. A delivery is carried
 // out after the transaction that wrote it, and its outcome is an event like any
-// other, so that a restart at any point goes on where it was.
+// other, so that after a stop at any point a restart goes on from there.
 package bot
 
 import (
@@ -38,18 +38,18 @@ type Chat interface {
 	// Show posts a card, or edits the message that shows it when m.TS is set.
 	// It returns where the message is. Errors are *Failure.
 	Show(ctx context.Context, m Message) (At, error)
-	// Find looks for the message that may have been posted for m since a time, by
-	// the marks every message carries: m's Conversation and Key. Errors are
-	// *Failure; one of kind Never says that the place may not be read.
+	// Find looks for a message that may have been posted for m since a time, by the
+	// marks that every message bears: m's Conversation and Key. Errors are *Failure;
+	// one of kind Never says that the place may not be read.
 	Find(ctx context.Context, m Message, since time.Time) (at At, found bool, err error)
-	// Tell says something to one person where they acted: in a channel for their
-	// eyes only, which cannot be found again, in a direct message as a message that
+	// Tell answers one person where they acted. In a channel they alone see the
+	// answer, and it cannot be found again; in a direct message it is a message that
 	// bears m's marks. Errors are *Failure.
 	Tell(ctx context.Context, to conversation.Person, m Message, text policy.Text) error
 }
 
-// A Message is a card, or words for which there is no card, on its way.
-// Conversation and Key tell it apart from every other.
+// A Message is what is to be posted or edited: a card, or words for which there
+// is no card. No other message has the same Conversation and Key.
 type Message struct {
 	Conversation string // RH-1042
 	Key          string // the card's key, or that of a delivery: "d17"
@@ -57,25 +57,26 @@ type Message struct {
 	Channel      string // a channel id, or a user id for a direct message
 	ThreadTS     string // "" for a root that starts a thread
 	TS           string // the message to edit; "" to post
-	Digest       string // of the card; a marker for looking the message up
+	Digest       string // of the card; it goes into the message's marks
 
-	whispered bool // only one person sees it
+	whispered bool // one person alone sees it
 }
 
 // At is where a message is.
 type At struct{ Channel, TS string }
 
-// A Failure is why a message could not be delivered, in the four ways that
-// matter to whoever has to go on.
+// A Failure is why a call to Slack came to nothing, and what to do about it.
 type Failure struct {
 	Kind  FailureKind
-	After time.Duration // Again: wait at least this long; 0 when not said
+	After time.Duration // Again: wait at least this long; 0 when Slack did not say
 	Code  string        // Slack's error code or a word of ours; never a secret or a text
-	// Unsure: it may have been done all the same (the connection broke after the
-	// request was sent, or Slack failed over it). It must be looked for before it
-	// is done again.
+
+	// Unsure says that the message may have been posted all the same: the connection
+	// broke after the request was sent, or Slack failed while it worked on it. It
+	// must be looked for before it is sent again.
 	Unsure bool
-	Err    error
+
+	Err error // for the log; may be nil
 }
 
 // FailureKind is what to do about a failure.
@@ -83,9 +84,9 @@ type FailureKind int
 
 const (
 	Again FailureKind = iota // may go through later
-	Lost                     // the message to be edited, or the thread to post in, is gone
-	Never                    // will not go through: archived channel, unknown user, refused blocks
-	Stop                     // nothing will until somebody puts it right: revoked token, missing scope
+	Lost                     // the message to be edited, or the thread to post in, was deleted
+	Never                    // will never go through: archived channel, unknown user, refused blocks
+	Stop                     // nothing goes through until somebody mends the set-up: revoked token, missing scope
 )
 
 func (f *Failure) Error() string {
@@ -98,12 +99,20 @@ func (f *Failure) Error() string {
 func (f *Failure) Unwrap() error { return f.Err }
 
 // ErrNotFound is what Handle and the store's readers return when there is no such
-// conversation; doors know the bot and not the store.
+// conversation. It is the store's, named here for doors, which may not import the
+// store.
 var ErrNotFound = store.ErrNotFound
 
-// ErrFull is what Open and TakeIn return while there is no room for anything
-// new; what was known before is still answered.
+// ErrFull is what Open and TakeIn return when the store has no room for a new
+// conversation. What is about known ones is still taken in.
 var ErrFull = store.ErrFull
+
+// The store's types that doors for alerts need, which may not import the store.
+type (
+	Batch       = store.Batch       // what goes into or out of quarantine with alerts
+	Quarantined = store.Quarantined // a record that could not be read
+	Applied     = store.Applied     // what became of an alert
+)
 
 // A Bot is safe for use by many goroutines. Policy, Store and Chat are required.
 type Bot struct {
@@ -118,9 +127,9 @@ type Bot struct {
 	People          People    // nil: nobody is told in a direct message
 	Ownership       Ownership
 	Manners         Manners
-	Unlimited       bool   // keep to no limits: for a workspace that has none, such as the demo's
-	SecurityChannel string // where it is said who could not be told; "" for nowhere but the journal
-	AtMostOnce      bool   // where history may not be read: give up what may have been sent, and do not send it again
+	Unlimited       bool   // ignore Slack's rate limits: for a workspace that has none, such as the demo's
+	SecurityChannel string // told of who and what could not be reached; "": only the journal says so
+	AtMostOnce      bool   // a message that may have been sent, in a place that may not be read, is given up and not sent again
 
 	// Settle is how long a message whose answer never came is given to appear
 	// before it is looked for; 0: 20 s.
@@ -128,17 +137,16 @@ type Bot struct {
 
 	out    *outward
 	unsure *unsure
-	wishes *sync.Mutex // what people wish is read and written by one at a time
+	wishes *sync.Mutex // held from reading a person's wish to writing it, see PreferDigest
 	wake   chan struct{}
 }
 
-// outward is what is known of how Slack takes what we send. It is not kept: a
-// new process learns it anew.
+// outward is what this process has learnt of how Slack takes what we send.
 type outward struct {
 	pace    Pace
 	halt    halt
 	said    said
-	refused struct { // where a message was last sent away for coming too fast
+	refused struct { // the channel that last refused a message for coming too fast, and when
 		mu sync.Mutex
 		in string
 		at time.Time
@@ -165,8 +173,8 @@ func New(b Bot) *Bot {
 }
 
 // Open starts a conversation, or returns the one that key or finding opened
-// before. finding is the violation's own key in its source ("s360/KAI-1"), or
-// "" when it has none.
+// before. key names the event that asks for it, as in Handle. finding is the
+// violation's own key in its source ("s360/KAI-1"), or "" when it has none.
 func (b *Bot) Open(ctx context.Context, key, finding string, o conversation.Opened) (store.Applied, error) {
 	done, err := b.TakeIn(ctx, store.Batch{}, Alert{Key: key, Finding: finding, Opened: o})
 	if err != nil {
@@ -177,16 +185,16 @@ func (b *Bot) Open(ctx context.Context, key, finding string, o conversation.Open
 
 // An Alert is a conversation to be opened, or a finding that was seen again.
 type Alert struct {
-	Key     string // of the event, for ever
+	Key     string // names the event: the same key again has no effect
 	Finding string // the violation's own key in its source, or ""
 	Opened  conversation.Opened
 }
 
-// TakeIn takes alerts in, and what goes with them into or out of quarantine, in
-// one transaction. A finding that is known is not opened again: its
-// conversation hears what the feed says now, and one that hears nothing new is
-// not Fresh. A finding that is over before it was heard of opens nothing, and
-// its Applied has no conversation.
+// TakeIn takes alerts in, together with a batch's changes to the quarantine, in
+// one transaction. It returns what became of each alert, in order. A finding that
+// is known opens no second conversation: its own takes what the feed says now, as
+// Seen, and is not Fresh when that is nothing new. A finding that is over and was
+// never heard of opens nothing, and its Applied has no conversation.
 func (b *Bot) TakeIn(ctx context.Context, with store.Batch, alerts ...Alert) ([]store.Applied, error) {
 	now := b.Now()
 	for _, a := range alerts {
@@ -196,8 +204,8 @@ func (b *Bot) TakeIn(ctx context.Context, with store.Batch, alerts ...Alert) ([]
 		if o.Related, err = b.related(ctx, appID); err != nil {
 			return nil, err
 		}
-		// An alert that names nobody to ask about is looked into as well: that nobody
-		// answers for it has to be said.
+		// Owners are looked for also when an alert names neither app, owner nor service:
+		// people have to be told that nobody answers for it.
 		o.Lookup = b.People != nil && (o.By.ID == "" || appID != "" || o.Violation.Owner != policy.Owner{} || o.Violation.Service != policy.Service{})
 		in := store.Input{Event: a.Key, Finding: a.Finding, At: now, Step: b.step(o, now)}
 		in.Known = o.Violation.Over()
@@ -217,12 +225,13 @@ func (b *Bot) TakeIn(ctx context.Context, with store.Batch, alerts ...Alert) ([]
 	return done, nil
 }
 
-// pressing reports whether what is due then should not wait for anything else.
+// pressing reports whether something is due so soon, or overdue, that it must not
+// wait.
 func (b *Bot) pressing(due, now time.Time) bool {
 	return !due.IsZero() && due.Sub(now) <= b.Manners.Urgent
 }
 
-// relatedShown is how many other conversations about an app are named.
+// relatedShown is how many other conversations about its app a new one names.
 const relatedShown = 5
 
 func (b *Bot) related(ctx context.Context, appID string) ([]string, error) {
@@ -232,8 +241,8 @@ func (b *Bot) related(ctx context.Context, appID string) ([]string, error) {
 	return b.Store.About(ctx, appID, relatedShown)
 }
 
-// link tells older conversations about the same app of the new one. A link that
-// is lost is only a line less to read, so it is not worth an error.
+// link tells older conversations about the same app of the new ones. When that
+// fails their cards lack a line, which is not worth refusing the alerts.
 func (b *Bot) link(ctx context.Context, opened []store.Applied, now time.Time) {
 	var links store.Batch
 	for _, o := range opened {
@@ -254,8 +263,8 @@ func (b *Bot) link(ctx context.Context, opened []store.Applied, now time.Time) {
 	}
 }
 
-// Handle takes an event of a conversation in. key names the event for ever: the
-// same key twice has one effect. It returns store.ErrNotFound for a
+// Handle takes an event of a conversation in. key names the event: the same key
+// again, however much later, has no effect. It returns ErrNotFound for a
 // conversation that does not exist.
 func (b *Bot) Handle(ctx context.Context, key, id string, e conversation.Event) (store.Applied, error) {
 	if id == "" {
@@ -266,7 +275,7 @@ func (b *Bot) Handle(ctx context.Context, key, id string, e conversation.Event) 
 
 func (b *Bot) apply(ctx context.Context, in store.Input, e conversation.Event) (store.Applied, error) {
 	in.At = b.Now()
-	in.Urgent = true // a person is waiting
+	in.Urgent = true // somebody waits for what comes of it
 	in.Step = b.step(e, in.At)
 	done, err := b.Store.Apply(ctx, in)
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 
 // Directory is where apps and their owners are looked up. It only reads.
 type Directory interface {
-	// App looks an app up. A part that could not be read is a Gap of the entry,
-	// not an error; errors are *LookupError. An entry may come from a cache:
-	// ReadAt says how old it is. fresh asks for one that does not.
+	// App looks an app up. A part that could not be read is a Gap of the entry and
+	// no error. Errors are *LookupError. An entry may come from a cache, unless fresh
+	// is set; ReadAt says when it was read.
 	App(ctx context.Context, q AppQuery, fresh bool) (AppEntry, error)
 }
 

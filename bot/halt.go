@@ -5,37 +5,36 @@ import (
 	"time"
 )
 
-// A halt is when Slack takes nothing from us at all: the token was revoked, or a
-// scope without which nothing can be posted is missing. Nothing is sent then but
-// one delivery a minute, by which it is found out when that has been put right.
-// What is taken in meanwhile waits.
+// A halt is a time in which Slack takes no message at all: the token was revoked,
+// or a scope that posting needs is missing. During it one delivery a minute is
+// tried, to find out when somebody has mended that. All others wait.
 type halt struct {
 	mu    sync.Mutex
-	code  string // Slack's; "" when all is well
-	since time.Time
-	until time.Time
+	code  string    // Slack's; "" while messages go through
+	since time.Time // by the monotonic clock, like until
+	until time.Time // when the next delivery is tried
 }
 
 // probeEvery is how often a Slack that takes nothing is tried again.
 const probeEvery = time.Minute
 
-// Halted returns Slack's code for why nothing is sent at the moment, and since
-// when; "" when nothing keeps us from it. It clears with the first message that
-// goes through.
+// Halted returns Slack's code for why it takes no messages, and since when, or ""
+// when it takes them. The first message that goes through ends a halt.
 func (b *Bot) Halted() (code string, since time.Time) {
 	b.out.halt.mu.Lock()
 	defer b.out.halt.mu.Unlock()
 	return b.out.halt.code, b.out.halt.since
 }
 
-// probing reports whether nothing may be sent before a time, or one delivery to
-// see how things stand.
+// probing reports whether there is a halt, and until when nothing may be sent.
+// After that one delivery may be.
 func (h *halt) probing() (until time.Time, halted bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.until, h.code != ""
 }
 
+// stop begins a halt, or goes on with it.
 func (b *Bot) stop(code string, now time.Time) {
 	h := &b.out.halt
 	h.mu.Lock()
@@ -50,6 +49,7 @@ func (b *Bot) stop(code string, now time.Time) {
 	}
 }
 
+// goOn ends a halt, if there is one.
 func (b *Bot) goOn() {
 	h := &b.out.halt
 	h.mu.Lock()

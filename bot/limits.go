@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// Slack's published limits, kept a little under so that none is met in steady
-// state (https://docs.slack.dev/apis/web-api/rate-limits): about one
-// message a second in a channel with short bursts, several hundred messages a
-// minute in a workspace (we keep to 300), 50 edits a minute (tier 3), 100 answers
-// to one person a minute (tier 4). Slack counts over a sliding minute, so a
-// burst and a minute's rate together stay under each.
+// The rates we keep to, a little below Slack's published limits
+// (https://docs.slack.dev/apis/web-api/rate-limits): about one message a second in
+// a channel, with short bursts; several hundred messages a minute in a workspace,
+// which we take as 300; 50 edits a minute (tier 3); 100 answers to one person a
+// minute (tier 4). Slack counts over a sliding minute, so a burst and a minute at
+// the rate are together below the limit.
 var (
 	postsInChannel = Rate{Every: time.Second, Burst: 3}
 	postsInAll     = Rate{Every: 225 * time.Millisecond, Burst: 15}
@@ -36,11 +36,11 @@ const (
 	channelOf = "posts in " // and the channel
 )
 
-// A Pace keeps calls under a workspace's limits, each kind in a bucket of its
-// own. What Slack answers corrects the rates: a bucket that was told to wait
-// waits that long, then lets go at half its rate, and gets an eighth of the rate
-// back with every minute in which it is not told so again. It never goes slower
-// than an eighth. The zero Pace is ready to use.
+// A Pace keeps calls under a workspace's limits, each kind in a token bucket of its
+// own. It adapts to what Slack answers: a bucket that is told to wait waits that
+// long, then goes on at half its rate, and gets an eighth of its rate back with
+// every minute in which it is not told so again. It never goes slower than an
+// eighth. It goes by the monotonic clock. The zero Pace is ready to use.
 type Pace struct {
 	mu      sync.Mutex
 	buckets map[string]*bucket
@@ -53,33 +53,34 @@ type bucket struct {
 	told    time.Time // when Slack last sent something away, or an eighth came back
 }
 
-// maxBuckets is when those that are full again and as fast as ever are dropped.
+// maxBuckets is how many buckets there may be before those are dropped that are
+// full and at their whole rate again.
 const maxBuckets = 4096
 
-// Wait takes a place in the bucket called name and returns when its turn has
-// come. It ends early, with an error, when ctx does.
+// Wait waits until the next call of a kind may be made. It ends early, with ctx's
+// error, when ctx does.
 func (p *Pace) Wait(ctx context.Context, name string, r Rate) error {
 	return sleep(ctx, p.take(name, r, time.Now()))
 }
 
-// Slow takes Slack's word that calls of a kind came too fast, and that it wants
+// Slow notes that Slack has refused a call of a kind for coming too fast, and wants
 // none until a time.
 func (p *Pace) Slow(name string, r Rate, until time.Time) { p.slow(name, r, time.Now(), until) }
 
-// take takes a place and returns how long it is until its turn.
+// take reserves the next call and returns how long to wait before it is made.
 func (p *Pace) take(name string, r Rate, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := p.bucket(name, now)
 	turn := b.turn(r, now)
-	b.empty = later(b.empty, now).Add(b.every(r))
+	b.empty = latest(b.empty, now).Add(b.every(r))
 	return max(0, turn.Sub(now))
 }
 
-// Until returns how long whoever takes a place now would wait.
+// Until returns how long Wait would wait if it were called now.
 func (p *Pace) Until(name string, r Rate) time.Duration { return p.until(name, r, time.Now()) }
 
-// until returns how long whoever takes a place now would wait.
+// until is Until at a time.
 func (p *Pace) until(name string, r Rate, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,19 +92,18 @@ func (p *Pace) until(name string, r Rate, now time.Time) time.Duration {
 	return max(0, b.turn(r, now).Sub(now))
 }
 
-// slow takes Slack's word that a kind of call came too fast and is not wanted
-// until a time. Calls that were under way together are sent away together, which
-// counts once.
+// slow is Slow at a time. Calls that were under way together are refused together,
+// which halves the rate only once.
 func (p *Pace) slow(name string, r Rate, now, until time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := p.bucket(name, now)
 	if !b.blocked.After(now) {
 		b.eighths = min(7, b.eighths+(8-b.eighths+1)/2)
-		b.told = later(now, until)
+		b.told = latest(now, until)
 	}
-	b.blocked = later(b.blocked, until)
-	b.empty = later(b.empty, b.blocked.Add(time.Duration(r.Burst-1)*b.every(r))) // what Slack sent away has used the burst up
+	b.blocked = latest(b.blocked, until)
+	b.empty = latest(b.empty, b.blocked.Add(time.Duration(r.Burst-1)*b.every(r))) // no burst follows a refusal
 }
 
 // bucket returns the bucket with a name. p.mu is held.
@@ -127,7 +127,7 @@ func (p *Pace) bucket(name string, now time.Time) *bucket {
 	return b
 }
 
-// recover gives back what went well long enough.
+// recover gives back an eighth of the rate for each minute without a refusal.
 func (b *bucket) recover(now time.Time) {
 	for b.eighths > 0 && now.Sub(b.told) >= time.Minute {
 		b.eighths--
@@ -135,24 +135,24 @@ func (b *bucket) recover(now time.Time) {
 	}
 }
 
-// every is how far apart calls are now.
+// every returns the time between two calls at the present rate.
 func (b *bucket) every(r Rate) time.Duration {
 	return r.Every * 8 / time.Duration(8-b.eighths)
 }
 
-// turn is when the next call may go out.
+// turn returns when the next call may be made.
 func (b *bucket) turn(r Rate, now time.Time) time.Time {
-	return later(later(b.empty, now).Add(-time.Duration(r.Burst-1)*b.every(r)), b.blocked)
+	return latest(latest(b.empty, now).Add(-time.Duration(r.Burst-1)*b.every(r)), b.blocked)
 }
 
-func later(a, b time.Time) time.Time {
+func latest(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
 	}
 	return b
 }
 
-// sleep waits on the timer of the bubble it runs in, and ends early with ctx.
+// sleep waits, and ends early with ctx's error when ctx does.
 func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()

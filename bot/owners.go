@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +14,7 @@ import (
 	"rehome/store"
 )
 
-// Ownership is what the operator knows of who answers for what, beside the
-// directory.
+// Ownership is what the operator knows about who answers for what.
 type Ownership struct {
 	Services   map[string]string // service id or name, in lower case → mail address or user id of who answers for it
 	MailDomain string            // makes a mail address of an alert's alias; "" for never
@@ -27,16 +27,16 @@ type Ownership struct {
 //	principal → members of an owning group → the alert's owner and assignee →
 //	the service map → the team's channel
 //
-// Each place says what came of it, in the journal and in the message.
+// What came of each place is in the journal and in the root.
 //
-// What cannot be asked at once is asked a few times more, and then people are
-// told without it. A second, late look goes on from there: see laterLook.
+// A directory, or Slack, that does not answer is asked a few times more, and then
+// people are told without it. A late look goes on from there, see laterLook.
 func (b *Bot) lookup(ctx context.Context, c conversation.Conversation, d store.Delivery, late bool) (store.Outcome, error) {
 	now := b.Now()
 	if late {
 		switch first := d.Created.Add(lateFrom); {
 		case c.Status == conversation.Closed, c.Lacks == conversation.LackNothing:
-			return store.Outcome{}, nil // nobody waits for it any more
+			return store.Outcome{}, nil // nothing is lacking any more
 		case now.Before(first):
 			return store.Outcome{RetryAt: first, Error: "asked again then"}, nil
 		}
@@ -76,13 +76,14 @@ const (
 	lateFrom     = time.Minute
 	lateEvery    = time.Hour
 	answerWithin = 24 * time.Hour
-	// A permission is granted by people, or never: it is looked whether it was,
+	// A missing permission is granted by people or never, so it is tried seldom, and
 	// for a week.
 	permissionEvery  = 6 * time.Hour
 	permissionWithin = 7 * 24 * time.Hour
 )
 
-// lateRules are how often it is looked again for what is lacking, and for how long.
+// lateRules returns how often a late look is repeated, and for how long, by what
+// it lacks.
 func lateRules(l conversation.Lack) (every, within time.Duration) {
 	if l == conversation.LackPermission {
 		return permissionEvery, permissionWithin
@@ -90,10 +91,10 @@ func lateRules(l conversation.Lack) (every, within time.Duration) {
 	return lateEvery, answerWithin
 }
 
-// laterLook decides what becomes of a late look: it is told when it found
-// somebody new, or is less in the dark than what was told last; else it is
-// looked again later, until that has lasted too long. Nobody is told twice:
-// whoever was told before is known to the conversation.
+// laterLook decides what becomes of a late look. It ends in a Found when it found
+// somebody new or lacks less than the last one, or when it has gone on for too
+// long; else it is repeated later. Nobody is told twice, since the conversation
+// knows whom it has told.
 func (s *search) laterLook(d store.Delivery, now time.Time) store.Outcome {
 	lacked, lacks := s.c.Lacks, s.found.Lack
 	if s.last {
@@ -122,22 +123,22 @@ type search struct {
 	c     conversation.Conversation
 	kept  map[string]string // what people said about this app before
 	found conversation.Found
-	last  bool // what does not answer now is not asked any more
+	last  bool // it is not repeated, whatever it lacks
 }
 
 func (s *search) hop(where, result string) {
 	s.found.Hops = append(s.found.Hops, conversation.Hop{Where: where, Result: result})
 }
 
-// lacks writes down what could not be found out, of which the worst counts: an
-// answer may come at any time, a permission has to be granted.
+// lacks notes what could not be found out. A missing answer counts before a missing
+// permission: it may come at any time, so it decides how soon to look again.
 func (s *search) lacks(l conversation.Lack) {
 	if s.found.Lack != conversation.LackAnswer {
 		s.found.Lack = l
 	}
 }
 
-// unanswered writes down that somebody did not answer, and says what follows.
+// unanswered notes a missing answer, and returns the end of a sentence about it.
 func (s *search) unanswered() string {
 	s.lacks(conversation.LackAnswer)
 	if s.last {
@@ -146,8 +147,8 @@ func (s *search) unanswered() string {
 	return " now; I go on trying"
 }
 
-// ask asks the directory. An error is a *Failure: it is to be asked again, which
-// a patient search does.
+// ask asks the directory. What it cannot say is a hop and no error, except that a
+// patient search gets a *Failure from a busy directory, which is then asked again.
 func (s *search) ask(ctx context.Context, patient bool) (AppEntry, error) {
 	if s.bot.Directory == nil {
 		s.hop("the directory", "none is configured, so owners come from the alert alone")
@@ -206,7 +207,8 @@ func (s *search) take(e AppEntry) {
 	}
 }
 
-// people goes through the places. An error is a *Failure of the workspace.
+// people goes through the places in order, until somebody can be told. An error is
+// a *Failure of a look-up in the workspace.
 func (s *search) people(ctx context.Context, e AppEntry) error {
 	for _, look := range []func(context.Context, AppEntry) error{
 		s.remembered, s.appOwners, s.principalOwners, s.groups, s.alert, s.services,
@@ -254,10 +256,10 @@ func (s *search) groups(ctx context.Context, e AppEntry) error {
 	return nil
 }
 
-// directory tries what a directory had in one place.
+// directory tries the owners that a directory had in one place.
 func (s *search) directory(ctx context.Context, e AppEntry, where, via string, list []OwnerEntry) error {
 	if e.ReadAt.IsZero() {
-		return nil // it was not read, which has been said
+		return nil // it was not read, and a hop says why
 	}
 	for _, g := range e.Gaps {
 		// A group's members are named with the group.
@@ -266,9 +268,10 @@ func (s *search) directory(ctx context.Context, e AppEntry, where, via string, l
 			return nil
 		}
 	}
-	return s.tryAll(ctx, where, via, list, func(o OwnerEntry) Identity { return Identity{Mail: firstOf(o.Mail, o.UPN)} })
+	return s.tryAll(ctx, where, via, list, func(o OwnerEntry) Identity { return Identity{Mail: cmp.Or(o.Mail, o.UPN)} })
 }
 
+// gap notes what a directory would not show, and returns the hop's result.
 func (s *search) gap(g Gap) string {
 	if g.Permission != "" {
 		s.lacks(conversation.LackPermission)
@@ -327,7 +330,8 @@ func (s *search) services(ctx context.Context, _ AppEntry) error {
 	return nil
 }
 
-// tryAll looks for each owner in the workspace and says what came of it.
+// tryAll looks for each owner in the workspace, as who names them, and adds a hop
+// with what came of it.
 func (s *search) tryAll(ctx context.Context, where, via string, list []OwnerEntry, who func(OwnerEntry) Identity) error {
 	count := tally{}
 	for _, o := range list {
@@ -410,7 +414,7 @@ func (t *tally) String() string {
 }
 
 // spread tells the other conversations about an app what somebody said in one of
-// them about whose it is. Those that open meanwhile recall it themselves.
+// them about whose it is. One that is opened meanwhile recalls it from the store.
 func (b *Bot) spread(ctx context.Context, c conversation.Conversation, d store.Delivery, e conversation.Spread) (store.Outcome, error) {
 	now := b.Now()
 	ids, err := b.Store.About(ctx, c.Facts.Value(policy.AppID), spreadTo)
@@ -450,10 +454,3 @@ func (b *Bot) spread(ctx context.Context, c conversation.Conversation, d store.D
 // spreadTo is how many conversations about one app hear of a correction; the
 // newest do.
 const spreadTo = 500
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}

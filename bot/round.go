@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -9,13 +10,14 @@ import (
 	"rehome/store"
 )
 
-// How many deliveries are under way at most, by what they are for. Each is one
-// line's head, so that order within a line never depends on it. A delivery whose
-// turn under Slack's limits is more than a few seconds off (patience) does not
-// hold a place; a few places are kept free for what somebody waits for.
+// How many deliveries may be under way at once, by what they are for. Each is the
+// head of its line, so that the order within a line never depends on it. A
+// delivery takes one of these places only when its turn under Slack's limits is a
+// few seconds off at most (patience), and some places are kept free for deliveries
+// that somebody waits for.
 const (
 	postsAtOnce     = 24 // in threads
-	postsForUrgent  = 8  // of them
+	postsForUrgent  = 8  // of these, for urgent ones only
 	rootsAtOnce     = 4
 	answersAtOnce   = 8
 	lookupsAtOnce   = 32
@@ -29,7 +31,7 @@ const (
 	atOnceInChannel = 2
 )
 
-// placesFor is how many of them a purpose has.
+// placesFor returns how many places a purpose has.
 func placesFor(p store.Purpose) int {
 	switch p {
 	case store.InThread:
@@ -48,17 +50,18 @@ func placesFor(p store.Purpose) int {
 	return 1
 }
 
-// A round is the state of one Run.
+// A round is the state of one Run. Run's goroutine alone uses it, but for the two
+// channels.
 type round struct {
 	bot    *Bot
 	wait   sync.WaitGroup
-	busy   map[string]place // lines whose head is being delivered, by store.Together
-	under  map[store.Purpose]int
-	in     map[string]int     // how many posts are under way in each channel
-	later  map[string]*notYet // lines whose head has its turn later; dropped when it is tried again
-	served map[turns]map[string]bool
-	done   chan ended
-	failed chan error
+	busy   map[string]place          // lines whose head is under way, by store.Together
+	under  map[store.Purpose]int     // how many deliveries are under way, by purpose
+	in     map[string]int            // how many posts are under way, by channel
+	later  map[string]*notYet        // lines whose head was put off for the pace; dropped when it is started again
+	served map[turns]map[string]bool // lines that have had their turn, see inTurn
+	done   chan ended                // has room for all that is under way, so that none waits to end
+	failed chan error                // the first error that ends Run
 }
 
 // A place is what a delivery that is under way takes up.
@@ -67,16 +70,17 @@ type place struct {
 	channel string
 }
 
-// turns are what lines take turns in.
+// turns names a group of lines that take turns: the threads in a channel, the
+// urgent ones among themselves.
 type turns struct {
 	channel string
 	urgent  bool
 }
 
-// ended says that a line's head was carried out, or why not yet.
+// ended says that a delivery is under way no longer.
 type ended struct {
 	line string
-	wait *notYet
+	wait *notYet // its turn is far off, and nothing was done; nil when it was carried out
 }
 
 func newRound(b *Bot) *round {
@@ -86,7 +90,8 @@ func newRound(b *Bot) *round {
 	}
 }
 
-// start begins every delivery that may go out now and returns when to look again.
+// start begins every delivery that may go out now and returns when to look again,
+// unless one ends before that.
 func (r *round) start(ctx context.Context) (time.Time, error) {
 	for {
 		p := r.look()
@@ -101,7 +106,7 @@ func (r *round) start(ctx context.Context) (time.Time, error) {
 			r.begin(ctx, d)
 		}
 		if p.newTurns() {
-			continue // those that were passed over have their turn again
+			continue // the lines that were passed over may be served now
 		}
 		return soonest(next, p.next), nil
 	}
@@ -113,12 +118,12 @@ func (r *round) begin(ctx context.Context, d store.Delivery) {
 	r.wait.Go(func() {
 		e := ended{line: d.Line}
 		err := r.bot.deliver(ctx, d)
-		if wait, later := err.(*notYet); later { //nolint:errorlint // deliver returns it bare
-			e.wait = wait
-		} else if err != nil {
+		switch {
+		case errors.As(err, &e.wait):
+		case err != nil:
 			select {
 			case r.failed <- err:
-			default:
+			default: // Run ends already
 			}
 		}
 		select {
@@ -143,7 +148,7 @@ func (r *round) end(e ended) {
 	}
 }
 
-// drain takes the other lines that ended meanwhile.
+// drain takes note of all that has ended meanwhile, so that one look serves them.
 func (r *round) drain() {
 	for {
 		select {
@@ -158,13 +163,13 @@ func (r *round) drain() {
 // A look is one look at what is due.
 type look struct {
 	*round
-	now    time.Time // by the bot's clock, which what is due goes by
-	tick   time.Time // by the clock that nobody sets, which the pace goes by
-	off    bool      // nothing may go out at all
-	probe  bool      // one delivery may, to see whether anything does
-	next   time.Time
-	passed map[turns]bool // where lines were passed over that had their turn
-	taken  map[turns]bool
+	now    time.Time      // by the bot's clock: due dates go by it
+	tick   time.Time      // by the monotonic clock: the pace goes by it
+	off    bool           // nothing may go out at all
+	probe  bool           // Slack takes nothing: one delivery may go out, to see whether it does again
+	next   time.Time      // when to look again for the sake of the pace; zero for no such time
+	passed map[turns]bool // groups with lines that were passed over, since they have had their turn
+	taken  map[turns]bool // groups with lines that were served in this look
 }
 
 func (r *round) look() *look {
@@ -180,7 +185,8 @@ func (r *round) look() *look {
 	return p
 }
 
-// take says what to do about a line's head that is due, and takes a place for it.
+// take decides about a line whose head is due: to start it, in which case it has
+// taken a place for it, or to leave it, or to leave all lines of its channel.
 func (p *look) take(w store.Waiting) store.Taking {
 	purpose := store.PurposeOf(w.Line)
 	if p.full(purpose, w.Urgent) {
@@ -194,7 +200,7 @@ func (p *look) take(w store.Waiting) store.Taking {
 		if p.later[w.Line] != nil {
 			return store.Leave
 		}
-		return store.LeaveChannel // all of them wait for the same
+		return store.LeaveChannel // the others of the channel would wait for the same
 	}
 	if purpose == store.InThread {
 		if t := p.inTurn(w); t != store.Take {
@@ -207,7 +213,7 @@ func (p *look) take(w store.Waiting) store.Taking {
 	return store.Take
 }
 
-// full reports whether there is no place for a purpose.
+// full reports whether there is no place left for a delivery.
 func (p *look) full(purpose store.Purpose, urgent bool) bool {
 	if p.probe {
 		// Only what sends something shows whether anything goes through.
@@ -223,8 +229,8 @@ func (p *look) full(purpose store.Purpose, urgent bool) bool {
 // again makes Run look again after a while.
 func (p *look) again(after time.Duration) { p.next = soonest(p.next, p.now.Add(after)) }
 
-// wait returns how long it is until a line's head may be given a place, as far as
-// is known what it needs.
+// wait returns how long it is until a line's head may be started under Slack's
+// limits, as far as its line tells what it will send: 0 when it may be now.
 func (p *look) wait(w store.Waiting, purpose store.Purpose) time.Duration {
 	wait := p.later[w.Line]
 	switch {
@@ -235,7 +241,8 @@ func (p *look) wait(w store.Waiting, purpose store.Purpose) time.Duration {
 	case purpose == store.Answers:
 		return p.opens(allTells, tells, p.under[purpose], patience)
 	case wait != nil && wait.edit:
-		// What people do is edited before roots are: it may wait longer in its place.
+		// Cards that people have acted on are edited before roots are, so this may be
+		// started earlier and wait longer.
 		return p.opens(allEdits, edits, p.under[store.RootEdits], 2*patience)
 	case wait != nil && wait.until.After(p.tick):
 		return wait.until.Sub(p.tick)
@@ -249,9 +256,9 @@ func (p *look) wait(w store.Waiting, purpose store.Purpose) time.Duration {
 	return 0
 }
 
-// opens returns how long it is until one more than those under way may be let in,
-// so that it waits for its turn no longer than most. Some of those under way have
-// taken their turn already, so this is on the safe side.
+// opens returns how long it is until a delivery may be started that has to wait
+// for its turn in a bucket no longer than most. underway others are assumed to come
+// before it; some of them have had their turn, so this may be a little long.
 func (p *look) opens(name string, r Rate, underway int, most time.Duration) time.Duration {
 	wait := p.bot.out.pace.until(name, r, p.tick) + time.Duration(underway)*r.Every
 	if wait <= most {
@@ -260,12 +267,13 @@ func (p *look) opens(name string, r Rate, underway int, most time.Duration) time
 	return max(wait-most, r.Every)
 }
 
-// maxTurns bounds how many lines take turns in a channel.
+// maxTurns bounds how many lines of a group are remembered as served, and how many
+// groups.
 const maxTurns = 1024
 
-// inTurn says whether a thread may say something in its channel. Threads take
-// turns: one that was served waits until every other had its turn, so that a
-// conversation with much to say does not keep others waiting.
+// inTurn decides whether a thread may post in its channel now. Threads take turns:
+// one that was served waits until every other has been, so that a conversation
+// with much to say does not keep others waiting.
 func (p *look) inTurn(w store.Waiting) store.Taking {
 	if w.Channel == "" {
 		return store.Take
@@ -277,7 +285,7 @@ func (p *look) inTurn(w store.Waiting) store.Taking {
 	if p.in[w.Channel] >= most {
 		return store.LeaveChannel // one that ends makes Run look again
 	}
-	if !p.bot.Unlimited && p.later[w.Line] == nil { // else it may wait for something other than to post
+	if !p.bot.Unlimited && p.later[w.Line] == nil { // one that was put off may be about to edit and not to post
 		if wait := p.opens(channelOf+w.Channel, postsInChannel, 0, patience); wait > 0 {
 			p.again(wait)
 			return store.LeaveChannel
@@ -296,8 +304,8 @@ func (p *look) inTurn(w store.Waiting) store.Taking {
 	return store.Take
 }
 
-// newTurns begins turns anew where every line that waits has had its own, and
-// reports whether there is such a place.
+// newTurns forgets who was served in each group in which every waiting line has
+// been, and reports whether there is such a group.
 func (p *look) newTurns() bool {
 	var anew bool
 	for of := range p.passed {
@@ -312,6 +320,7 @@ func (p *look) newTurns() bool {
 	return anew
 }
 
+// soonest returns the earlier of two times, of which zero means never.
 func soonest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

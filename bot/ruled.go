@@ -8,11 +8,11 @@ import (
 	"rehome/store"
 )
 
-// Rule decides anew what was last decided by another policy than this one, or
-// with another tenant map: when the bot starts after either was changed. It
-// returns how many conversations that were. Closed ones are decided anew when
-// they are found again. A conversation is written in a transaction of its own, so
-// that a start that is broken off goes on with the next.
+// Rule decides every open conversation again that was last decided by another
+// policy or with another tenant map. It is called when the bot starts, since either
+// may have been changed. It returns how many conversations it decided again. Closed
+// ones are decided again when they are found again. Each has a transaction of its
+// own, so that after a start that was broken off the next one goes on from there.
 func (b *Bot) Rule(ctx context.Context) (int, error) {
 	n, mark := 0, b.Policy.Mark()
 	var failed error
@@ -20,7 +20,8 @@ func (b *Bot) Rule(ctx context.Context) (int, error) {
 		if c.Status == conversation.Closed || c.Ruled == mark {
 			return true
 		}
-		// The policy can change there and back, so the key says what state it meets.
+		// A policy can be changed and changed back, so that its mark comes twice: the
+		// key holds the conversation's revision too.
 		key := fmt.Sprintf("ruled:%s:%s:%d", mark, c.ID, c.Rev)
 		var done store.Applied
 		if done, failed = b.Handle(ctx, key, c.ID, conversation.Ruled{Facts: b.Policy.Infer(c.Violation)}); done.Fresh {

@@ -5,29 +5,28 @@ import (
 	"time"
 )
 
-// settle is how long a message whose fate is unknown is given to appear, from
-// when it is known here that it is unknown, unless Bot.Settle says otherwise:
-// longer than any request of ours lives.
+// settle is the default of Bot.Settle. It is longer than any request of ours
+// lasts, so that a message that was sent has arrived by then.
 const settle = 20 * time.Second
 
-// unsure knows since when the fate of deliveries is unknown: since the request
-// broke, or since a process that did not send it itself found it begun. That is
-// kept by the clock that nobody sets. By the one on the wall, a clock that is set
-// ahead ends the wait before the message can be seen, and it is sent twice.
+// unsure knows since when it is not known whether a delivery was sent: since its
+// request broke off, or since this process found it begun by an earlier one. It
+// goes by the monotonic clock: if the wall clock were used and were set ahead, the
+// wait would end before the message can be found, and it would be sent twice.
 type unsure struct {
 	mu    sync.Mutex
 	since map[uint64]time.Time // by delivery
 }
 
-// begin notes that a delivery's fate is unknown from now on.
+// begin notes that from now on it is not known whether a delivery was sent.
 func (u *unsure) begin(id uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.since[id] = time.Now()
 }
 
-// left returns how long of settle must still be waited before a delivery is
-// looked for. When that is nothing, its wait is over and forgotten.
+// left returns how much of settle is left before a delivery may be looked for. It
+// begins the wait when none has begun. When nothing is left it forgets the wait.
 func (u *unsure) left(id uint64, settle time.Duration) time.Duration {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// answered takes note of what Slack made of a call that sends something: it
-// corrects the pace, and sees when nothing goes through at all and when it does
-// again. err is what the call returned.
+// answered learns from a call that sent something: it slows down when Slack says
+// that calls come too fast, and notes when nothing goes through at all and when
+// messages do again. err is what the call returned.
 func (b *Bot) answered(m Message, err error) {
 	var f *Failure
-	switch now := time.Now(); { // a pace is kept by the clock that nobody sets
+	switch now := time.Now(); { // the pace and the halt go by the monotonic clock
 	case err == nil:
 		b.goOn()
 	case !errors.As(err, &f):
@@ -22,9 +22,10 @@ func (b *Bot) answered(m Message, err error) {
 	}
 }
 
-// tooFast holds back what Slack says comes too fast. It does not say whether a
-// message was too much for its channel or for the workspace: when two channels
-// are too fast within a minute, it is taken to be both.
+// tooFast slows down the calls that Slack says come too fast. Slack does not say
+// whether a message was too much for its channel or for the workspace. It is taken
+// for the channel, and for the workspace too when two channels are told so within
+// a minute.
 func (b *Bot) tooFast(m Message, now, until time.Time) {
 	for name, r := range m.buckets() {
 		if name != allPosts {
@@ -43,10 +44,11 @@ func (b *Bot) tooFast(m Message, now, until time.Time) {
 	}
 }
 
-// CodeLimited is the Code of a Failure that says that calls came too fast.
+// CodeLimited is the Code of a Failure when calls came too fast.
 const CodeLimited = "ratelimited"
 
-// buckets are the ones of the calls that bring a message out, by name.
+// buckets returns the rates, by the name of their bucket, that sending a message
+// is subject to.
 func (m Message) buckets() map[string]Rate {
 	switch {
 	case m.whispered:
@@ -57,17 +59,18 @@ func (m Message) buckets() map[string]Rate {
 	return map[string]Rate{allPosts: postsInAll, channelOf + m.Channel: postsInChannel}
 }
 
-// patience is how long a delivery waits for its turn in its place: it is given
-// one only when its turn is about that near, or twice that when somebody waits for
-// it. One that finds it to be three times as far off, because Slack said so in
-// between or because it was not known what it needs, gives the place to others and
-// comes back then.
+// patience is about how long a delivery that is under way may wait for its turn
+// under Slack's limits. Run starts one when its turn is no farther off than that,
+// or twice that when somebody waits for it. A delivery that was started and finds
+// its turn three times as far off, because Slack has refused something since or
+// because Run could not know what it needs, ends with notYet and is started again
+// later, so that others can go on.
 const patience = 3 * time.Second
 
-// notYet is the error of a delivery whose turn is farther off than that. Nothing
-// was done, and nothing is written down.
+// notYet is the error of a delivery whose turn is too far off, see patience.
+// Nothing was sent, and nothing was written down.
 type notYet struct {
-	until time.Time // by the clock that nobody sets
+	until time.Time // its turn, by the monotonic clock
 	edit  bool      // it waits to edit something
 }
 

@@ -10,11 +10,11 @@ import (
 	"rehome/store"
 )
 
-// What cannot be delivered is given up where people can see it: in the
-// conversation's journal, in `rehome outbox --failed`, and with one line a day for
-// each place and reason in the security channel.
+// This file is about what can never be delivered. People can see it in the
+// conversation's journal and in `rehome outbox --failed`, and the security channel
+// gets one line a day for each place and reason.
 
-// giveUp ends the delivery of a message for good.
+// giveUp returns the outcome that ends the delivery of m for good.
 func (b *Bot) giveUp(ctx context.Context, d store.Delivery, m Message, code string) store.Outcome {
 	e := conversation.Unreachable{Why: code, Unsure: code == codeUnsure}
 	switch effect := d.Effect.(type) {
@@ -26,29 +26,29 @@ func (b *Bot) giveUp(ctx context.Context, d store.Delivery, m Message, code stri
 		e.In, e.What = -1, "a report to the security channel"
 		b.Log.Error("the security channel cannot be told; check securityChannel, and invite the bot there", "channel", m.Channel, "code", code)
 	case conversation.Gather, conversation.Lookup, conversation.Spread, conversation.Record, conversation.Remember:
-		return store.Outcome{Abandoned: true, Error: code} // said in words of their own
+		return store.Outcome{Abandoned: true, Error: code} // whoever carries these out says what became of them
 	}
 	key := undelivered(m.Channel, code)
 	e.Report = e.In >= 0 && b.worthSaying(ctx, key)
 	return store.Outcome{Abandoned: true, Error: code, Step: b.saying(key, e)}
 }
 
-// undelivered is the key under which it is remembered that a place and reason
-// were said.
+// undelivered returns the key under which the store remembers when the security
+// channel was last told of a place and reason.
 func undelivered(place, code string) string { return "undelivered/" + place + "/" + code }
 
-// sayAgain is how long the same is not said again.
+// sayAgain is how long the security channel is not told the same again.
 const sayAgain = 24 * time.Hour
 
-// said is what the security channel was told since the process began. What it
-// was told before that is remembered in the store.
+// said is when the security channel was told of what, by undelivered's keys, since
+// the process began. What it was told before is remembered in the store.
 type said struct {
 	mu   sync.Mutex
 	keys map[string]time.Time
 }
 
-// worthSaying reports whether the security channel has not heard of a place and
-// reason of late, and that it hears of it now.
+// worthSaying reports whether the security channel is to be told of a place and
+// reason, because it has not been for a while. It takes note that it now is.
 func (b *Bot) worthSaying(ctx context.Context, key string) bool {
 	now := b.Now()
 	s := &b.out.said
@@ -74,8 +74,8 @@ func (b *Bot) worthSaying(ctx context.Context, key string) bool {
 	return err != nil || now.Sub(at) >= sayAgain
 }
 
-// saying is the step of an event that may have a report, which is remembered
-// under key together with it.
+// saying returns the step for an event that may lead to a Report. When it does, it
+// also remembers under key, in the same transaction, that the report was made.
 func (b *Bot) saying(key string, e conversation.Event) store.Step {
 	now := b.Now()
 	step := b.step(e, now)
