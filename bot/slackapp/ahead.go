@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// ahead is how far our clock has been ahead of Slack's at most since we began.
-// What Slack has of a message that was sent by such a clock is older than we
-// think: who looks for it must look further back, also after the clock was put
-// right. A clock that is behind does no harm.
+// ahead is how far our clock has been ahead of Slack's at most, since the process
+// began. Slack's time of a message that we sent then is earlier than ours, so that
+// whoever looks for the message must look further back, also after our clock was
+// set right. A clock that is behind does no harm.
 type ahead struct{ most atomic.Int64 } // nanoseconds
 
-// mostAhead bounds what one wrong answer makes us read: of a channel, a day.
+// mostAhead bounds how much of a channel a wrong Date makes us read: a day.
 const mostAhead = 25 * time.Hour
 
-// learn hears Slack's time from the head of an answer.
+// learn takes Slack's time from the header of an answer.
 func (a *ahead) learn(answer http.Header) {
 	off, said := aheadOf(answer)
 	off = min(off, mostAhead)
@@ -26,8 +26,9 @@ func (a *ahead) learn(answer http.Header) {
 	}
 }
 
-// before returns the earliest that a time of our clock may have been by Slack's.
-// One that is still to come was told by a clock that was put back since.
+// before returns the earliest time by Slack's clock that t, a time by ours, may
+// have been. When t is in the future our clock was set back since, and the present
+// is used.
 func (a *ahead) before(t time.Time) time.Time {
 	if now := time.Now(); t.After(now) {
 		t = now

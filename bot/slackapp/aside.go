@@ -10,13 +10,14 @@ import (
 	"rehome/policy"
 )
 
-// What Slack delivers and we cannot read is kept aside, in the same quarantine as
-// records that are no alert, so that somebody can see what it was. It is kept
-// without what opens doors (response_urls, triggers, tokens) and without key
-// material that somebody may have pasted into a message.
+// This file is about deliveries of Slack's that we cannot read. They are kept in
+// the same quarantine as records that are no alert, so that somebody can see what
+// they were. They are kept without what lets one act in Slack (response_urls,
+// triggers, tokens), and without key material that somebody may have pasted into a
+// message.
 
-// keepAside puts a payload in quarantine, where one that is delivered again is
-// the same record. An error means that it could not be written down.
+// keepAside puts a payload in quarantine. When it is delivered again it is the same
+// record. An error means that it could not be written down.
 func (d *Doors) keepAside(ctx context.Context, door, kind string, raw []byte) error {
 	kind = cut(clean(kind), 40)
 	d.Log.Warn("a delivery cannot be read and is kept aside; see rehome list --quarantined", "door", door, "type", kind, "bytes", len(raw))
@@ -80,8 +81,9 @@ func scrubValue(name string, v any, depth int) any {
 	return v
 }
 
-// What opens Slack's doors by its looks, beside what policy.Scrub knows; and what
-// follows a name that secrets go by, however short it is.
+// Beside what policy.Scrub finds, these are taken out: members that hold secrets
+// (keyMember), words that look like Slack's tokens and addresses (keyLooks), and
+// values after a name that secrets have, however short they are (keyNamed).
 var (
 	keyMember = regexp.MustCompile(`^(client_?secret|secret_?(text|value)|password|passphrase|private_?key|pfx(blob)?|pkcs12|connection_?string|account_?key|api_?key)$`)
 	keyLooks  = []*regexp.Regexp{

@@ -41,7 +41,7 @@ type Doors struct {
 	*doorway
 }
 
-// A doorway is what the doors remember while they are open.
+// A doorway is the state of the doors.
 type doorway struct {
 	recent recent
 
@@ -91,7 +91,8 @@ type answer struct {
 	err   error                 // not taken in: Slack should deliver it again
 }
 
-// take is where both doors meet. What it took in is on disk when it returns.
+// take takes in what came through either door. What it took in is on disk when it
+// returns.
 func (d *Doors) take(ctx context.Context, p payload) (a answer) {
 	ctx, cancel := context.WithTimeout(ctx, d.patience)
 	defer cancel()
@@ -135,8 +136,9 @@ func (d *Doors) finish(ctx context.Context, a answer) {
 	a.after(ctx)
 }
 
-// sorry answers for what could not be taken in. Events are left to Slack, which
-// delivers them again; people are told, since what they did is not repeated.
+// sorry answers for what could not be taken in. Slack delivers events again, so
+// they are left unacknowledged. It does not repeat what people did, so they are
+// told.
 func (d *Doors) sorry(p payload, err error) answer {
 	switch p := p.(type) {
 	case command:

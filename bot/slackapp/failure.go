@@ -17,11 +17,11 @@ import (
 	"rehome/bot"
 )
 
-// failure says what an error of a Slack call means for whoever has to go on.
+// failure classifies an error of a Slack call by what to do about it.
 //
-// A refusal with a code is taken at its word. Everything else (no connection, a
-// timeout, 5xx, a page instead of JSON, an empty answer) leaves open what
-// happened and may go through later.
+// When Slack refused the call with a code, the code decides. Everything else (no
+// connection, a timeout, 5xx, a page instead of JSON, an empty answer) leaves open
+// what happened, and the call may go through later.
 //
 //	Again, certainly not done   429 however it comes, no connection at all
 //	Again, perhaps done         timeouts, resets, 5xx, HTML, truncated or empty answers, internal_error
@@ -140,7 +140,7 @@ var unreadable = map[string]bool{
 	"not_allowed_token_type": true, "method_not_supported_for_channel_type": true, "restricted_action": true,
 }
 
-// passing are codes of a Slack that cannot just now. fatal_error and
+// passing are codes for troubles at Slack that pass. fatal_error and
 // internal_error are documented with "some aspect of the operation succeeded".
 var passing = map[string]bool{
 	"internal_error": true, "fatal_error": true, "service_unavailable": true, "request_timeout": true, "update_failed": true,
@@ -168,9 +168,9 @@ func neededScope(err error) string {
 // none.
 var threadGone = map[string]bool{"thread_not_found": true, "cannot_reply_to_message": true}
 
-// sayableLimit mends a 429 for slack-go, which takes a Retry-After that is no
-// number for an answer it cannot read, and one that is too large for a negative
-// one. Without one, failure has a word of its own.
+// sayableLimit mends the Retry-After of a 429 for slack-go, which cannot read an
+// answer whose Retry-After is not a number, and takes one that is too large for a
+// negative one. One that is no number is removed, and failure has a default.
 func sayableLimit(r *http.Response) {
 	if r.StatusCode != http.StatusTooManyRequests {
 		return

@@ -39,7 +39,7 @@ func (c *Chat) Find(ctx context.Context, m bot.Message, since time.Time) (bot.At
 		messages, next, err := c.read(ctx, channel, m.ThreadTS, oldest, cursor)
 		switch {
 		case isCode(err, "thread_not_found"):
-			return bot.At{}, false, nil // and nothing of ours in it
+			return bot.At{}, false, nil // it was deleted, with all that was in it
 		case err != nil:
 			return bot.At{}, false, c.unread(methodFor(m.ThreadTS), bot.Tier3, err)
 		}
@@ -63,12 +63,12 @@ func methodFor(thread string) string {
 	return "conversations.history"
 }
 
-// longestTurn is how long a question to Slack waits for its turn. One whose turn
-// is farther off, since Slack said so, is to be asked again then.
+// longestTurn is how long a call waits for its turn. One whose turn is farther off
+// fails, and is to be made again then.
 const longestTurn = time.Minute
 
-// turn waits for a method's turn under its tier. Each method has its own. Errors
-// are *bot.Failure.
+// turn waits until a method may be called under its rate limit, of which Slack
+// counts each method by itself. Errors are *bot.Failure.
 func (c *Chat) turn(ctx context.Context, method string, r bot.Rate) error {
 	if c.unlimited {
 		return nil
@@ -84,8 +84,8 @@ func (c *Chat) turn(ctx context.Context, method string, r bot.Rate) error {
 
 var errWaits = errors.New("no more of these calls are wanted for now")
 
-// unread is the failure of a call that was to read something. One that came too
-// fast slows its method down.
+// unread returns the failure of a call that was to read something. When the call
+// came too fast, the method is slowed down.
 func (c *Chat) unread(method string, r bot.Rate, err error) *bot.Failure {
 	var f *bot.Failure
 	if errors.As(err, &f) {
@@ -96,7 +96,7 @@ func (c *Chat) unread(method string, r bot.Rate, err error) *bot.Failure {
 	return f
 }
 
-// hold slows a method down that was called too fast.
+// hold slows a method down when f says that it was called too fast.
 func (c *Chat) hold(method string, r bot.Rate, f *bot.Failure) {
 	if f.Code == bot.CodeLimited {
 		c.pace.Slow(method, r, time.Now().Add(f.After))
@@ -128,7 +128,8 @@ func (c *Chat) read(ctx context.Context, channel, thread, oldest, cursor string)
 	return r.Messages, r.ResponseMetaData.NextCursor, nil
 }
 
-// marks reports whether a message shows a card, in whatever state.
+// marks reports whether a message bears m's marks, whatever state of the card it
+// shows.
 func marks(msg slack.Message, m bot.Message) bool {
 	if msg.Metadata.EventType == MetadataEvent && msg.Metadata.EventPayload["conversation"] == m.Conversation && msg.Metadata.EventPayload["key"] == m.Key {
 		return true

@@ -19,9 +19,9 @@ import (
 	"rehome/bot"
 )
 
-// The connections that Socket Mode works over: when one is opened, how long it is
-// to be counted on, and what is known of why there is none. socket.go has what
-// comes over them.
+// This file keeps the connections of Socket Mode open: when one is opened, when it
+// has to be replaced, and why there is none. socket.go works on what comes over
+// them.
 
 // How connections follow each other.
 const (
@@ -44,7 +44,7 @@ type SocketState struct {
 // Why there is no connection, beside what Slack answers.
 const (
 	codeLinkDisabled = "link_disabled"   // Slack: Socket Mode was switched off
-	codeBroken       = "connection_lost" // it broke off soon
+	codeBroken       = "connection_lost" // it broke off soon after it was opened
 )
 
 // SocketState says how Socket Mode stands. Want is 0 while RunSocket does not run.
@@ -66,7 +66,7 @@ type sockets struct {
 	reading sync.WaitGroup // connections that are read, until all they brought is acknowledged
 
 	mu      sync.Mutex
-	up      []*connection // by line: the one that said hello and is to stay; nil when there is none
+	up      []*connection // by line: the one that said hello and need not be replaced yet; nil when there is none
 	changed chan struct{} // closed and made anew when up changes
 	once    bool          // one has said hello, ever
 }
@@ -115,8 +115,9 @@ func (s *sockets) line(ctx context.Context, n int) error {
 	}
 }
 
-// outlive waits until a connection has to be replaced, and says after what pause:
-// none after one that lasted until Slack ended it, as it does every few hours.
+// outlive waits until a connection has to be replaced. It returns the pause before
+// the next one is opened, none when Slack ended this one as it does every few
+// hours, and why it ended when something is wrong.
 func (s *sockets) outlive(ctx context.Context, c *connection, failures *int) (pause time.Duration, why error) {
 	lasted := c.lasts(ctx, steady)
 	if lasted {
@@ -138,16 +139,16 @@ func (s *sockets) outlive(ctx context.Context, c *connection, failures *int) (pa
 	return pauseAfter(*failures), why
 }
 
-// pauseAfter grows from a second to half a minute and is never the same, so that
-// the bots of a whole company do not come back all at once.
+// pauseAfter returns how long to wait after so many failures: from a second to half
+// a minute, with jitter, so that many bots do not come back all at once.
 func pauseAfter(failures int) time.Duration {
 	pause := min(time.Second<<min(failures-1, 10), pauseMost)
 	return pause*3/4 + rand.N(pause/2)
 }
 
-// turn waits until line n may open a connection: some time after the other one
-// was opened, and never faster than Slack allows. While there is no connection
-// at all, the first line is the one that tries.
+// turn waits until line n may open a connection: some time after the other line
+// opened one, and never faster than Slack allows. While there is no connection at
+// all, only the first line tries.
 func (s *sockets) turn(ctx context.Context, n int) error {
 	for {
 		wait, changed := s.ahead(n)
@@ -167,8 +168,8 @@ func (s *sockets) turn(ctx context.Context, n int) error {
 	}
 }
 
-// ahead returns how long line n has to wait for the others' sake, and what ends
-// the wait sooner.
+// ahead returns how long line n has to wait because of the other lines, and a
+// channel that is closed when that may have changed.
 func (s *sockets) ahead(n int) (time.Duration, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -234,7 +235,8 @@ func (s *sockets) lost(c *connection) {
 	}
 }
 
-// change is called with the lock held.
+// change sets the connection of a line, nil for none, and tells whoever waits.
+// s.mu is held.
 func (s *sockets) change(line int, to *connection) {
 	s.up[line] = to
 	close(s.changed)
@@ -251,7 +253,7 @@ func (s *sockets) change(line int, to *connection) {
 	}
 }
 
-// settled notes that a connection lasts, and what was wrong is over.
+// settled notes that a connection has lasted, so that what was wrong is over.
 func (s *sockets) settled() {
 	before, _ := s.doors.note(func(now *SocketState) { now.Code, now.Needed = "", "" })
 	if before.Code != "" {
@@ -259,8 +261,8 @@ func (s *sockets) settled() {
 	}
 }
 
-// refused notes why there is no connection, and says so when it is another reason
-// than before.
+// refused notes why there is no connection, and logs it when the reason is a new
+// one.
 func (s *sockets) refused(f *bot.Failure, err error) {
 	before, now := s.doors.note(func(now *SocketState) { now.Code, now.Needed = f.Code, neededScope(err) })
 	if before.Code != now.Code {
@@ -268,8 +270,8 @@ func (s *sockets) refused(f *bot.Failure, err error) {
 	}
 }
 
-// hopeless reports whether trying again is no use: nothing was ever well with
-// this token. One that was good and is no longer may be put right.
+// hopeless reports whether there is no point in trying again: Slack refuses the
+// token and has never accepted it. A token that was accepted before may be again.
 func (s *sockets) hopeless(f *bot.Failure) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -306,17 +308,18 @@ type connection struct {
 	line    int
 	since   time.Time // of its hello; guarded by sockets.mu
 	ws      *websocket.Conn
-	broken  atomic.Bool    // it ended without a word: nothing more can be sent
+	broken  atomic.Bool    // it broke off without a close frame, so nothing more can be sent
 	pending sync.WaitGroup // deliveries that came over it and are not acknowledged
 
 	once    sync.Once
-	retired chan struct{} // closed when another has to come in its place
+	retired chan struct{} // closed when it has to be replaced
 	why     string        // Slack's reason; "" when it broke off. Set before retired is closed
 
 	writing sync.Mutex
 }
 
-// lasts waits for a while, and reports whether the connection lasted so long.
+// lasts waits until the connection has to be replaced, for d at most, and reports
+// whether it lasted that long.
 func (c *connection) lasts(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -329,8 +332,8 @@ func (c *connection) lasts(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// retire lets another connection come in this one's place. This one is read until
-// it ends.
+// retire says that the connection has to be replaced, and why. It is still read
+// until it ends.
 func (c *connection) retire(why string) {
 	c.once.Do(func() {
 		c.why = why
@@ -347,8 +350,8 @@ func (c *connection) over() bool {
 	}
 }
 
-// read brings in what comes over a connection until it ends or ctx does, and
-// closes it when all of that is acknowledged.
+// read receives what comes over a connection until it ends or ctx does. It closes
+// the connection when all of that is acknowledged.
 func (s *sockets) read(ctx context.Context, c *connection) {
 	defer func() {
 		c.retire("")
@@ -382,8 +385,8 @@ func (s *sockets) read(ctx context.Context, c *connection) {
 	}
 }
 
-// await sets until when something has to come: for a connection that is at its
-// end that is settled, and when we are, nothing is waited for.
+// await sets the time by which the next frame has to come. A retired connection
+// keeps the one it has, and when ctx has ended none is waited for.
 func (c *connection) await(ctx context.Context) {
 	if !c.over() {
 		_ = c.ws.NetConn().SetReadDeadline(time.Now().Add(silence))

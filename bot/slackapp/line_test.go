@@ -260,7 +260,7 @@ func TestASocketWithoutPingsIsReplaced(t *testing.T) {
 			t.Errorf("%d connections were opened while the first was fresh", n)
 		}
 		time.Sleep(10 * time.Second)
-		if n := b.opens.count(); n != 2 || !b.doors.Connected() {
+		if n := b.opens.count(); n != 2 || b.doors.SocketState().Up == 0 {
 			t.Errorf("%d connections were opened after a silence", n)
 		}
 		time.Sleep(10 * time.Minute)

@@ -100,8 +100,8 @@ func (c *Chat) refusedPerson(err error) *bot.Failure {
 	return f
 }
 
-// whyNot says why somebody must not be told, or "". What is on a card is for
-// the members of our workspace and for nobody else.
+// whyNot returns why somebody must not be told, or "" when they may. Cards are for
+// full members of our workspace only.
 func whyNot(u *slack.User, team string) string {
 	switch {
 	case u.IsBot, u.IsWorkflowBot, u.IsConnectorBot, u.ID == "USLACKBOT":
@@ -116,8 +116,8 @@ func whyNot(u *slack.User, team string) string {
 	return ""
 }
 
-// zoneOf is a person's time zone. Where this machine does not know it by name,
-// its distance to UTC at the moment is nearly as good.
+// zoneOf returns a person's time zone, nil when Slack does not say. Where this
+// machine does not know it by name, its present offset from UTC is used.
 func zoneOf(u *slack.User) *time.Location {
 	if u.TZ == "" {
 		return nil
@@ -144,7 +144,7 @@ type known struct {
 
 type acquaintance struct {
 	profile bot.Profile
-	err     error // that there is no such person, or nil
+	err     error // not nil: there is no such person
 	until   time.Time
 }
 
@@ -173,7 +173,8 @@ func (k *known) recall(key string) (bot.Profile, error, bool) {
 	return a.profile, a.err, ok && time.Now().Before(a.until)
 }
 
-// keep remembers an answer. That Slack cannot say now is none.
+// keep remembers an answer: a person, or that there is no such person. Other errors
+// are not answers.
 func (k *known) keep(key string, p bot.Profile, err error) {
 	a := acquaintance{profile: p, until: time.Now().Add(personFor)}
 	if err != nil {

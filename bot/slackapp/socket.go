@@ -11,24 +11,25 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Socket Mode. Slack sends each delivery over any one of the connections that an
-// app has open, and ends every connection after a few hours. So there are two of
-// them, opened some time apart: while one is being replaced the other is there,
-// and one that Slack is about to end is read until it ends, beside the one that
-// comes in its place. A delivery is acknowledged over the connection it came
-// over, after it was written down.
+// This file is the door for Socket Mode. Slack sends each delivery over any one of
+// the connections that an app has open, and ends every connection after a few
+// hours. So two are kept open, opened some time apart: while one is being replaced
+// the other is there. A connection that Slack is about to end is read until it
+// ends, while the one that replaces it is opened already. A delivery is
+// acknowledged over the connection that it came over, after it was written down.
 //
 //	line 1 ─ connection ─┐                       ┌─ work: decode → take → acknowledge
 //	                     ├─ read ─ queue (512) ─ ┼─ …
 //	line 2 ─ connection ─┘                       └─ 32 of them, most waiting for one shared sync
 //
-// slack-go's own socketmode client is not used: it ends a connection at Slack's
-// warning and loses what comes over it meanwhile, does not say why Slack ended
-// one, connects anew without a pause, takes an acknowledgement for sent when it
-// is queued, and leaves unacknowledged what it cannot decode. slack-go opens the
-// connections (apps.connections.open); line.go has what is known of them.
+// slack-go's own socketmode client is not used. It ends a connection at Slack's
+// warning and loses what still comes over it, does not say why Slack ended one,
+// reconnects without a pause, treats an acknowledgement as sent when it is queued,
+// and never acknowledges what it cannot decode. Only the call that asks for a
+// connection's address (apps.connections.open) is slack-go's. line.go opens the
+// connections and knows their state.
 
-// What Socket Mode may take and hold.
+// Limits of Socket Mode: how much is worked on and waits, and how long things may take.
 const (
 	socketWorkers = 32               // deliveries worked on at once
 	socketQueue   = 512              // deliveries read and not yet worked on
@@ -39,17 +40,14 @@ const (
 	farewell      = 30 * time.Second // from Slack's warning to the end; it says ten seconds
 )
 
-// Connected reports whether a socket is open.
-func (d *Doors) Connected() bool { return d.SocketState().Up > 0 }
-
-// RunSocket is the door for Socket Mode. It connects, stays connected, and
-// returns nil when ctx ends, after what was read is taken in and acknowledged; an
-// error means that Slack has not let us in once and never will like this, and
-// says what to do. Whatever comes later, such as a token that is revoked, shows
-// in SocketState and is tried again.
+// RunSocket is the door for Socket Mode. It connects and stays connected until ctx
+// ends. It then takes in and acknowledges what was read, and returns nil. It
+// returns an error only when Slack has never let us in and will not with this
+// token; the error says what to do. Later troubles, such as a revoked token, are
+// tried again and show in SocketState.
 //
-// Slack delivers what was not acknowledged again, if it is an event; what a
-// person did and we missed is lost to us, and they see that it did not work.
+// Slack delivers an event again that was not acknowledged. It does not deliver
+// again what a person did, but shows them that it did not work.
 func (d *Doors) RunSocket(ctx context.Context) error {
 	if d.Chat.appToken == "" {
 		return errors.New("no app-level token for Socket Mode: set SLACK_APP_TOKEN to one with connections:write (xapp-…), from Basic Information in the app's settings")
@@ -104,15 +102,16 @@ const (
 	frameInteraction = "interactive"
 )
 
-// receive sorts what came over a connection: deliveries go to the queue, which
-// is never waited for. A reader that waits answers no pings.
+// receive takes note of what Slack says about a connection, and puts deliveries
+// into the queue. When the queue is full it drops them, since a reader that waits
+// would answer no pings.
 func (s *sockets) receive(c *connection, raw []byte) {
 	var f frame
 	err := json.Unmarshal(raw, &f)
 	switch {
 	case err != nil || f.ID == "" && f.Type != frameHello && f.Type != frameDisconnect:
 		s.doors.Log.Warn("something that is no delivery came over the socket", "bytes", len(raw))
-		f = frame{Payload: raw} // kept aside, and nothing to acknowledge
+		f = frame{Payload: raw} // it is kept aside; without an id it cannot be acknowledged
 	case f.Type == frameHello:
 		s.said(c)
 		return
@@ -135,7 +134,8 @@ type delivery struct {
 	frame
 }
 
-// work acknowledges deliveries after they were taken in, to the last of them.
+// work takes deliveries from the queue and works on them, until it is closed and
+// empty.
 func (s *sockets) work(ctx context.Context) {
 	for d := range s.queue {
 		after := s.deliver(ctx, d)
@@ -146,8 +146,8 @@ func (s *sockets) work(ctx context.Context) {
 	}
 }
 
-// deliver takes a delivery in and acknowledges it. It returns what is left to do
-// then, for which its connection need not stay.
+// deliver takes a delivery in and acknowledges it. It returns what is left to do,
+// for which the connection is not needed any more; nil for nothing.
 func (s *sockets) deliver(ctx context.Context, d delivery) (after func()) {
 	if ctx.Err() != nil {
 		return nil // too late: Slack delivers it again
@@ -184,9 +184,9 @@ type acknowledgement struct {
 	Payload any    `json:"payload,omitempty"`
 }
 
-// acknowledge sends an acknowledgement. When the connection broke meanwhile,
-// Slack delivers an event again, which then has no second effect; whoever typed
-// a command has their answer another way.
+// acknowledge sends an acknowledgement over the connection that the delivery came
+// over. When that has broken, Slack delivers an event again, which has no second
+// effect, and the answer to a command is sent to its response_url instead.
 func (s *sockets) acknowledge(ctx context.Context, d delivery, a answer, p payload) {
 	err := d.over.write(acknowledgement{d.ID, small(a.ack)})
 	if err == nil {
@@ -202,8 +202,8 @@ func (s *sockets) acknowledge(ctx context.Context, d delivery, a answer, p paylo
 	}
 }
 
-// small makes an acknowledgement that fits through a socket: without its looks,
-// and if need be without its end.
+// small shortens an acknowledgement that Slack would drop for its size: first by
+// its blocks, which leaves the text, and if need be by the end of the text.
 func small(payload any) any {
 	a, ok := payload.(ack)
 	if !ok {

@@ -250,7 +250,7 @@ func TestHelloIsNotAcknowledged(t *testing.T) {
 	if a := w.ack(); a.ID != "e1" {
 		t.Errorf("acknowledged %+v first", a)
 	}
-	if !d.Connected() {
+	if d.SocketState().Up == 0 {
 		t.Error("it does not know that it is connected")
 	}
 }
