@@ -15,10 +15,10 @@ import (
 // attempts is how often one request is made at most.
 const attempts = 4
 
-// ask makes one request with patience: it waits for a slot and for a throttled
-// tenant, repeats what may succeed the second time, and gives up as soon as the
-// next try could not begin before ctx ends, so that what the service said is not
-// lost in a timeout. permission is what a 403 would be about.
+// ask makes a request and repeats it while that may help. It waits for a slot and
+// while the tenant throttles. It gives up as soon as the next attempt could not
+// begin before ctx ends, so that the error is what the service said and not a
+// timeout. permission is the one that a 403 would be about.
 func ask[T any](ctx context.Context, t *tenant, permission string, get func(context.Context) (T, error)) (T, *refusal) {
 	var none T
 	for n := 0; ; n++ {
@@ -47,8 +47,8 @@ func ask[T any](ctx context.Context, t *tenant, permission string, get func(cont
 	}
 }
 
-// once is a single attempt with its own deadline. The SDK hands over nothing for
-// some answers and panics on others; here both are errors.
+// once makes a single attempt with its own deadline. For some answers the SDK
+// returns nil, and on others it panics; here both are errors.
 func once[T any](ctx context.Context, t *tenant, get func(context.Context) (T, error)) (v T, err error) {
 	select {
 	case t.slots <- struct{}{}:
@@ -59,7 +59,7 @@ func once[T any](ctx context.Context, t *tenant, get func(context.Context) (T, e
 	ctx, cancel := context.WithTimeout(ctx, t.attempt)
 	defer cancel()
 	defer func() {
-		if p := recover(); p != nil { // what it says may quote the answer
+		if p := recover(); p != nil { // the panic's text may quote the answer, so it is not used
 			err = &refusal{kind: bot.Busy, code: "unreadable", hint: "Graph's answer is not in the form that was expected"}
 		}
 	}()
@@ -70,14 +70,14 @@ func once[T any](ctx context.Context, t *tenant, get func(context.Context) (T, e
 	return v, err
 }
 
-// backoff grows from half a second, and varies so that many callers do not come
-// back at once.
+// backoff returns how long to wait after attempt n, counted from 0: half a second,
+// doubled each time, give or take a half, so that many callers do not come back at once.
 func backoff(n int) time.Duration {
 	d := 500 * time.Millisecond << n
 	return d/2 + rand.N(d)
 }
 
-// leaves reports whether something useful can still be done after wait.
+// leaves reports whether ctx leaves time for anything after a wait.
 func leaves(ctx context.Context, wait time.Duration) bool {
 	end, bounded := ctx.Deadline()
 	return !bounded || time.Until(end) > wait
@@ -94,7 +94,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// brokenOff reports a connection that ended before the answer did.
+// brokenOff reports whether err is that of a connection which was refused, or ended
+// before the answer did.
 func brokenOff(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNREFUSED)
 }

@@ -22,10 +22,10 @@ type cache struct {
 type kept struct {
 	entry  bot.AppEntry
 	failed *bot.LookupError
-	until  time.Time // serves until; an entry may stand in for longer
+	until  time.Time // it serves until then; an entry may be used for longer while the directory does not answer
 }
 
-// answer is what a caller gets; it may do with it what it likes.
+// answer returns a copy, which the caller may change.
 func (k kept) answer() (bot.AppEntry, *bot.LookupError) {
 	if k.failed != nil {
 		return bot.AppEntry{}, k.failed
@@ -51,8 +51,8 @@ func (c *cache) get(key string) (kept, bool) {
 	return k, ok
 }
 
-// put remembers k. When the cache is full, what no longer serves goes first, and
-// then whatever comes.
+// put remembers k. When the cache is full it first drops what no longer serves, and
+// then any others.
 func (c *cache) put(key string, k kept, now time.Time, stale time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

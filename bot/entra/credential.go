@@ -222,7 +222,7 @@ func (dc DirectoryConfig) certificate(tenantID string, options azcore.ClientOpti
 		return nil, fmt.Errorf("the client certificate: %w", err)
 	}
 	certs, key, err := azidentity.ParseCertificates(file, []byte(c.CertificatePassword))
-	if err != nil { // its text may quote the file
+	if err != nil { // err may quote the file, so it is not wrapped
 		return nil, fmt.Errorf("the client certificate %s cannot be read: give a PEM file with an unencrypted key, or a PKCS#12 file written by openssl pkcs12 -export -legacy", c.CertificateFile)
 	}
 	credential, err := azidentity.NewClientCertificateCredential(tenantID, c.ClientID, certs, key, &azidentity.ClientCertificateCredentialOptions{
@@ -233,8 +233,8 @@ func (dc DirectoryConfig) certificate(tenantID string, options azcore.ClientOpti
 	return credential, nil
 }
 
-// careful is a credential whose errors may be shown. The SDK's quote the whole
-// answer of the token endpoint.
+// careful is a credential whose errors may be shown and logged. Those of the SDK
+// quote the whole answer of the token endpoint.
 type careful struct{ inner azcore.TokenCredential }
 
 func (c careful) GetToken(ctx context.Context, o azpolicy.TokenRequestOptions) (t azcore.AccessToken, err error) {
@@ -253,16 +253,16 @@ func (c careful) GetToken(ctx context.Context, o azpolicy.TokenRequestOptions) (
 
 // trace is what became of the last request for a token.
 type trace struct {
-	status int
-	after  string
-	failed error
-	asked  bool
+	asked  bool   // there was one
+	status int    // of the answer; 0 when there was none
+	after  string // its Retry-After
+	failed error  // why there was no answer
 }
 
 type traceKey struct{}
 
-// tokenTransport notes in the context's trace what the SDK's error does not
-// tell.
+// tokenTransport fills in the trace in the request's context, since the SDK's
+// errors do not tell what it has.
 type tokenTransport struct{ client *http.Client }
 
 func (t *tokenTransport) Do(req *http.Request) (*http.Response, error) {
@@ -305,7 +305,7 @@ func noToken(ctx context.Context, err error, tried trace) *refusal {
 	}
 	r := &refusal{kind: bot.Denied, code: "no-token"}
 	switch {
-	case !tried.asked || tried.status < http.StatusBadRequest: // what the sign-in address says of itself may have come before
+	case !tried.asked || tried.status < http.StatusBadRequest: // a good answer was the authority's metadata, and no token was asked for
 		r.hint = "the credential could not be made ready; check its files and its configuration"
 	case tried.status == http.StatusTooManyRequests || tried.status >= 500:
 		r.kind, r.again, r.hint = bot.Busy, true, fmt.Sprintf("the sign-in address answered %d", tried.status)
@@ -322,5 +322,5 @@ func noToken(ctx context.Context, err error, tried trace) *refusal {
 	return r
 }
 
-// said is an error's text for finding a code in; it goes nowhere else.
+// said returns an error's text, in which a code is looked for; it is not shown.
 func said(err error) string { return strings.ToUpper(err.Error()) }

@@ -1,6 +1,6 @@
-// Package entra looks apps and their owners up in Microsoft Graph: a
-// [Directory] is [bot.Directory] over one or more Entra tenants. It is the only
-// room that knows msgraph-sdk-go and azidentity, and it only reads.
+// Package entra looks apps and their owners up in Microsoft Graph. A [Directory]
+// is a [bot.Directory] of one or more Entra tenants. This is the only package that
+// imports msgraph-sdk-go and azidentity, and it only reads.
 //
 //	App(app id) ─► which tenants? ─► remembered? ─► one flight per app and tenant
 //	                                                  │ application, service principal
@@ -22,9 +22,9 @@
 //	name, mail and state of an owner who is a person             User.Read.All
 //	GET /groups/ID/transitiveMembers, and a group's name         GroupMember.Read.All
 //
-// Application.Read.All is needed; without the others owners are found whose mail
-// cannot be: they come back with Hidden naming the permission. A missing
-// permission is never taken for a missing owner.
+// Application.Read.All is needed. Without the others owners are found without their
+// mail addresses, and Hidden names the missing permission. A missing permission is
+// never taken for a missing owner.
 //
 // # What is between the SDK and Graph
 //
@@ -37,8 +37,8 @@
 //	guard      one host, errors in one shape, no empty or foreign answers  guard.go
 //	repair     one odd value does not cost the whole answer                repair.go
 //
-// and what went wrong is a refusal that quotes Graph's code and nothing else:
-// neither tokens nor names, addresses or bodies reach an error or a log.
+// and an error is a refusal, which quotes Graph's code and nothing else: neither
+// tokens nor names, addresses or bodies reach an error or a log.
 package entra
 
 import (
@@ -61,8 +61,8 @@ type Config struct {
 	Directories []DirectoryConfig // asked in this order when a query does not say which
 
 	TTL     time.Duration // how long an entry serves; 0: 15 minutes
-	Brief   time.Duration // how long "no such app", "denied" and entries with passing gaps serve; 0: 1 minute
-	Stale   time.Duration // how old an entry may be that stands in for a directory that does not answer; 0: 24 hours
+	Brief   time.Duration // how long "no such app", "denied" and entries with temporary gaps serve; 0: 1 minute
+	Stale   time.Duration // how old an entry may be that is used while the directory does not answer; 0: 24 hours
 	Timeout time.Duration // for a look-up in one directory, retries included; 0: 20 seconds
 	Attempt time.Duration // for one request; 0: 8 seconds
 
@@ -107,7 +107,7 @@ type Directory struct {
 	tenants []*tenant
 	cache   cache
 	flights singleflight.Group
-	own     *http.Transport // nil when the transport is the caller's
+	own     *http.Transport // the one made by New; nil when the caller gave one
 
 	base    context.Context
 	cancel  context.CancelFunc
@@ -151,8 +151,8 @@ func New(c Config) (*Directory, error) {
 	return d, nil
 }
 
-// Warnings is what an operator should know about the configuration; a sentence
-// each, said in the log as well.
+// Warnings returns what an operator should know about the configuration, in one
+// sentence each. They are in the log as well.
 func (d *Directory) Warnings() []string {
 	var all []string
 	for _, t := range d.tenants {
@@ -163,7 +163,7 @@ func (d *Directory) Warnings() []string {
 	return all
 }
 
-// Names is the configured directories, in order.
+// Names returns the names of the configured directories, in order.
 func (d *Directory) Names() []string {
 	names := make([]string, len(d.tenants))
 	for i, t := range d.tenants {
@@ -184,9 +184,9 @@ func (d *Directory) Close() {
 	}
 }
 
-// App implements [bot.Directory]. Where several directories are asked, the one
-// that has the application registration wins; one that has only its service
-// principal is the answer when no other has more.
+// App implements [bot.Directory]. When several directories are asked, the answer is
+// from the one that has the application registration, or else from the first that
+// has its service principal.
 func (d *Directory) App(ctx context.Context, q bot.AppQuery, fresh bool) (bot.AppEntry, error) {
 	q.AppID, q.ServicePrincipalID = plainGUID(q.AppID), plainGUID(q.ServicePrincipalID)
 	if q.AppID == "" && q.ServicePrincipalID == "" {
@@ -216,8 +216,8 @@ func (d *Directory) App(ctx context.Context, q bot.AppQuery, fresh bool) (bot.Ap
 	return bot.AppEntry{}, worst(failures, len(asked) > 1)
 }
 
-// choose is the directories to ask. A tenant belongs to one cloud, so that a
-// known tenant decides alone.
+// choose returns the directories to ask. When the tenant is known it decides, since
+// a tenant belongs to one cloud.
 func (d *Directory) choose(q bot.AppQuery) []*tenant {
 	var chosen []*tenant
 	for _, t := range d.tenants {
@@ -237,8 +237,8 @@ func (d *Directory) choose(q bot.AppQuery) []*tenant {
 	return chosen
 }
 
-// elsewhere is the gaps of an entry that other directories might have had more
-// of.
+// elsewhere returns the gaps of an entry for the directories that failed and might
+// have had the application.
 func elsewhere(failures []*bot.LookupError) []bot.Gap {
 	var gaps []bot.Gap
 	for _, f := range failures {
@@ -257,8 +257,8 @@ func why(f *bot.LookupError) string {
 	return f.Kind.String()
 }
 
-// worst is the failure to report: a directory that may have the app and did not
-// say outweighs any number that do not have it.
+// worst returns the failure to report. A directory that did not say whether it has
+// the app outweighs any number that do not have it.
 func worst(failures []*bot.LookupError, several bool) *bot.LookupError {
 	weight := map[bot.LookupKind]int{bot.NoSuchApp: 0, bot.Denied: 1, bot.Busy: 2}
 	w := failures[0]
@@ -273,9 +273,9 @@ func worst(failures []*bot.LookupError, several bool) *bot.LookupError {
 	return w
 }
 
-// one answers for one directory: from memory, or by a flight that everybody who
-// asks for the same app shares. The flight does not end with the first caller's
-// patience; each waits for as long as its own context lasts.
+// one answers for one directory, from the cache, or by a look-up that everybody who
+// asks for the same app shares. The look-up goes on when its first caller's context
+// ends; each caller waits for as long as its own lasts.
 func (d *Directory) one(ctx context.Context, t *tenant, q bot.AppQuery, fresh bool) (bot.AppEntry, *bot.LookupError) {
 	key := t.name + "/" + q.AppID
 	if q.AppID == "" {
@@ -341,7 +341,7 @@ func (d *Directory) begin() bool {
 	return true
 }
 
-// plainGUID is a GUID in lower case, or "" for anything else.
+// plainGUID returns a GUID in lower case without braces, or "" for anything else.
 func plainGUID(s string) string {
 	s = strings.ToLower(strings.Trim(strings.TrimSpace(s), "{}"))
 	if !guidForm.MatchString(s) {

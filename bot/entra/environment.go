@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// FromEnvironment is the directory that azidentity's own variables describe:
+// FromEnvironment returns the directory that azidentity's own variables describe:
 // AZURE_TENANT_ID and AZURE_CLIENT_ID, AZURE_AUTHORITY_HOST, and one of
 // AZURE_FEDERATED_TOKEN_FILE, AZURE_CLIENT_CERTIFICATE_PATH (with
 // AZURE_CLIENT_CERTIFICATE_PASSWORD) or AZURE_CLIENT_SECRET; without any of
@@ -73,7 +73,8 @@ func (dc *DirectoryConfig) readAuthority(host string) error {
 	return nil
 }
 
-// secretOf is NAME's value, or what the file that NAME_FILE names holds.
+// secretOf returns the value of NAME, or the content of the file that NAME_FILE
+// names, without the line break at its end.
 func secretOf(getenv func(string) string, name string) (Secret, error) {
 	if v := getenv(name); v != "" {
 		return Secret(v), nil

@@ -14,8 +14,8 @@ import (
 	"rehome/bot"
 )
 
-// A guard stands between the SDK and the network. What it lets through is what
-// the SDK reads without losing the status, returning nothing or panicking:
+// A guard stands between the SDK and the network. It lets through only what the SDK
+// can read without losing the status, returning nil or panicking:
 //
 //   - requests go to one host, with a token, or not at all;
 //   - an error is an OData error with a status, whatever its body was;
@@ -61,7 +61,7 @@ func refuseRequest(req *http.Request, code, hint string) *refusal {
 	return &refusal{kind: bot.Busy, code: code, hint: hint}
 }
 
-// readAnswer reads a success, or says why it is none.
+// readAnswer returns the repaired body of a success, or a refusal when it is none.
 func readAnswer(resp *http.Response) ([]byte, *refusal) {
 	defer func() { _ = resp.Body.Close() }()
 	odd := func(code, hint string) *refusal {
@@ -130,12 +130,12 @@ func withBody(resp *http.Response, body []byte) *http.Response {
 	return resp
 }
 
-// claims is a challenge that the SDK reads: a quoted, base64 claims parameter.
+// claims matches a challenge with a quoted claims parameter, which is in base64.
 var claims = regexp.MustCompile(`(?i)^Bearer\s(?:[^,]*,)*?\s*claims="([^"]*)"`)
 
-// keepChallenge drops a WWW-Authenticate whose claims parameter would make the
-// SDK panic or fail to decode it. Well-formed claims are answered once with a
-// new token (continuous access evaluation).
+// keepChallenge drops a WWW-Authenticate header unless the SDK can decode its
+// claims parameter; it panics on some others. The SDK answers a well-formed one
+// once with a new token (continuous access evaluation).
 func keepChallenge(h http.Header) {
 	v := h.Get("WWW-Authenticate")
 	if v == "" {

@@ -16,7 +16,7 @@ type held interface {
 	GetPasswordCredentials() []models.PasswordCredentialable
 }
 
-// credentials is the public properties of an object's keys and passwords.
+// credentials returns the public properties of an object's keys and passwords.
 func credentials(on string, of held) []bot.CredentialEntry {
 	var all []bot.CredentialEntry
 	for _, k := range of.GetKeyCredentials() {
@@ -51,7 +51,7 @@ func federated(f models.FederatedIdentityCredentialable) bot.CredentialEntry {
 		DisplayName: str(f.GetName()), Issuer: str(f.GetIssuer()), Subject: str(f.GetSubject())}
 }
 
-// thumbprint is upper-case hex of a SHA-1 or SHA-256; "" for anything else,
+// thumbprint returns a SHA-1 or SHA-256 in upper-case hex, or "" for anything else,
 // because customKeyIdentifier may hold whatever somebody chose.
 func thumbprint(b []byte) string {
 	if len(b) != 20 && len(b) != 32 {

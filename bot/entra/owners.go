@@ -2,6 +2,7 @@ package entra
 
 import (
 	"context"
+	"net/http"
 	"strings"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
@@ -35,10 +36,10 @@ type list struct {
 // mostPages bounds the pages of a list; Graph may send empty ones in between.
 const mostPages = 50
 
-// read is a list's objects as owners, and a gap for what is missing of them.
+// read returns a list's objects as owners, and a gap when some are missing.
 func (t *tenant) read(ctx context.Context, l list) ([]bot.OwnerEntry, []bot.Gap) {
 	p, r := ask(ctx, t, l.permission, func(ctx context.Context) (page, error) { return l.first(ctx, ownerSelect) })
-	if r != nil && r.status == 400 { // an object of a kind that does not know a selected property
+	if r != nil && r.status == http.StatusBadRequest { // an object is of a kind that does not have a selected property
 		p, r = ask(ctx, t, l.permission, func(ctx context.Context) (page, error) { return l.first(ctx, nil) })
 	}
 	var found []bot.OwnerEntry
@@ -67,8 +68,8 @@ func (t *tenant) read(ctx context.Context, l list) ([]bot.OwnerEntry, []bot.Gap)
 	}
 }
 
-// owner reads a directory object. One that Graph shows without a name and all
-// else is one whose kind we may not read: Graph lists it by type and id only.
+// owner makes an owner of a directory object. Graph shows an object whose kind we
+// may not read by type and id only; then Hidden names the permission.
 // https://learn.microsoft.com/graph/permissions-overview#limited-information-returned-for-inaccessible-member-objects
 func owner(o models.DirectoryObjectable) bot.OwnerEntry {
 	e := bot.OwnerEntry{ID: str(o.GetId()), Kind: bot.OtherOwner}
@@ -96,7 +97,7 @@ func owner(o models.DirectoryObjectable) bot.OwnerEntry {
 	return e
 }
 
-// people is the users among owners.
+// people returns the users among owners.
 func people(owners []bot.OwnerEntry) []bot.OwnerEntry {
 	var users []bot.OwnerEntry
 	for _, o := range owners {

@@ -12,8 +12,9 @@ import (
 	"rehome/bot"
 )
 
-// A quiet is the time a tenant has asked to be left alone. One throttled request
-// silences all, because the limit is the tenant's and asking on makes it last.
+// A quiet is the time for which a tenant has asked not to be called. One throttled
+// request holds up all, because the limit is the tenant's, and calls during it
+// make it last longer.
 type quiet struct {
 	mu  sync.Mutex
 	end time.Time
@@ -27,8 +28,8 @@ func (q *quiet) until(after time.Duration) {
 	}
 }
 
-// wait returns when the tenant may be asked, or a refusal when that is too late
-// for ctx.
+// wait waits until the tenant may be called again. It returns a refusal at once
+// when that would be too late for ctx.
 func (q *quiet) wait(ctx context.Context) *refusal {
 	q.mu.Lock()
 	left := time.Until(q.end)
@@ -45,7 +46,7 @@ func (q *quiet) wait(ctx context.Context) *refusal {
 	return nil
 }
 
-// keyReads is the pace of requests that ask for key credentials: Graph allows
+// keyReads returns the limiter of requests that ask for key credentials: Graph allows
 // 150 a minute and tenant (https://learn.microsoft.com/graph/api/application-list).
 // A fifth may come at once and the rest evenly, so that no minute holds more.
 func keyReads(perMinute int) *rate.Limiter {

@@ -18,8 +18,8 @@ import (
 	"rehome/bot"
 )
 
-// A refusal is why a request came to nothing, in words that may be shown: codes,
-// never a message of the service, which may hold names and ids.
+// A refusal is the error of a request, in words that may be shown and logged: codes
+// and our own hints, never a message of the service, which may hold names and ids.
 type refusal struct {
 	kind       bot.LookupKind
 	status     int           // of Graph's answer; 0 where there was none
@@ -54,7 +54,7 @@ func (r *refusal) Error() string {
 
 func (r *refusal) Unwrap() error { return r.cause }
 
-// why is a Gap's code.
+// why returns the code for a Gap: Graph's status, or else the code.
 func (r *refusal) why() string {
 	if r.status != 0 {
 		return strconv.Itoa(r.status)
@@ -70,7 +70,7 @@ func (r *refusal) gap(what string) bot.Gap {
 	return bot.Gap{What: what, Permission: r.permission, Why: r.why()}
 }
 
-// missing reports that Graph knows no such object.
+// missing reports whether Graph says that there is no such object.
 func (r *refusal) missing() bool { return r != nil && r.kind == bot.NoSuchApp }
 
 // readError turns whatever the SDK returned into a refusal. An ODataError's own

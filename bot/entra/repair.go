@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// The SDK fails a whole answer for one value that is not what the schema says: a
-// thumbprint in hex, a day without a time, a null in a list. Here such a value
-// is put into the form that the SDK reads, or made null.
+// The SDK rejects a whole answer when one value is not as the schema says: a
+// thumbprint in hex, a day without a time, a null in a list. This file puts such a
+// value into the form that the SDK reads, or makes it null.
 
 var guidForm = regexp.MustCompile(`^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$`)
 
-// repairs is the values that we read, by their names.
+// repairs has the repair of each value that we read, by its name.
 var repairs = map[string]func(any) any{
 	"@odata.type": text, "@odata.nextLink": text, "id": text, "appId": text, "displayName": text, "mail": text,
 	"userPrincipalName": text, "userType": text, "signInAudience": text, "usage": text, "type": text,
@@ -26,7 +26,7 @@ var repairs = map[string]func(any) any{
 	"audiences": texts,
 }
 
-// lists is the lists of objects that we read.
+// lists has the names of the lists of objects that we read.
 var lists = map[string]bool{"value": true, "keyCredentials": true, "passwordCredentials": true}
 
 // repair returns a JSON object with its odd values repaired; false for anything
@@ -105,7 +105,7 @@ func texts(v any) any {
 	return kept
 }
 
-// forms of a time that have been seen; one without a zone is UTC.
+// momentForms are the forms of a time that have been seen. One without a zone is UTC.
 var momentForms = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05", "2006-01-02"}
 
 func moment(v any) any {
@@ -118,7 +118,7 @@ func moment(v any) any {
 	return nil
 }
 
-// keyIdentifier is a certificate's thumbprint in base64. Graph sends the bytes in
+// keyIdentifier returns a certificate's thumbprint in base64. Graph sends the bytes in
 // base64; portals, scripts and older records send hex, or hex in base64, and hex
 // happens to be valid base64 of something else.
 func keyIdentifier(v any) any {
@@ -138,8 +138,8 @@ func keyIdentifier(v any) any {
 	return base64.StdEncoding.EncodeToString(b)
 }
 
-// thumbprintHex is the bytes of a SHA-1 or SHA-256 thumbprint written in hex,
-// with or without colons or spaces; nil for anything else.
+// thumbprintHex returns the bytes of a SHA-1 or SHA-256 thumbprint written in hex,
+// with or without colons and spaces, or nil for anything else.
 func thumbprintHex(s string) []byte {
 	s = strings.NewReplacer(":", "", " ", "").Replace(s)
 	if len(s) != 40 && len(s) != 64 {

@@ -24,8 +24,8 @@ import (
 	"rehome/bot"
 )
 
-// A tenant is one directory: an adapter of the SDK with one credential. The SDK
-// never says which tenant a token is for, so tenants do not share.
+// A tenant is one directory: an adapter of the SDK with one credential. Tenants
+// share neither, because the SDK does not ask for a token by tenant.
 type tenant struct {
 	name      string
 	tenantID  string
@@ -58,8 +58,8 @@ func newTenant(c Config, dc DirectoryConfig, transport http.RoundTripper) (*tena
 
 // newAdapter builds the SDK's adapter without its root package and without its
 // default middlewares, whose order is random and whose retry leaks connections
-// and outwaits any deadline. The valid host is without the port: the SDK would
-// otherwise ask without a token, and say nothing.
+// and waits past any deadline. The valid host is given without its port: with it
+// the SDK would silently make requests without a token.
 func newAdapter(p prepared, credential azcore.TokenCredential, transport http.RoundTripper) (*core.GraphRequestAdapterBase, error) {
 	auth, err := authentication.NewAzureIdentityAuthenticationProviderWithScopesAndValidHosts(
 		credential, []string{p.scope}, []string{p.graph.Hostname()})
@@ -88,9 +88,9 @@ var (
 	principalSelect = append([]string{"appOwnerOrganizationId"}, plainSelect...)
 )
 
-// lookUp reads an app. The application and its service principal come first,
-// side by side; then what hangs on them. A refusal is returned where neither
-// could be read, or where the application may be there and could not.
+// lookUp reads an app: first the application and its service principal, at the
+// same time, and then their owners and credentials. It returns a refusal when
+// neither could be read, and when it is not known whether there is an application.
 func (t *tenant) lookUp(ctx context.Context, q bot.AppQuery) (bot.AppEntry, *refusal) {
 	var e bot.AppEntry
 	var principal models.ServicePrincipalable
@@ -134,11 +134,12 @@ func (t *tenant) lookUp(ctx context.Context, q bot.AppQuery) (bot.AppEntry, *ref
 		e.Gaps = append(e.Gaps, principalRefused.gap("the service principal"))
 	}
 	t.describe(&e, app, principal)
-	t.hangings(ctx, &e)
+	t.dependents(ctx, &e)
 	return e, nil
 }
 
-// describe fills in what the two objects themselves say.
+// describe fills in what the application and the service principal themselves say,
+// of which either may be nil.
 func (t *tenant) describe(e *bot.AppEntry, app models.Applicationable, principal models.ServicePrincipalable) {
 	if principal != nil {
 		e.ServicePrincipalID = str(principal.GetId())
@@ -160,8 +161,8 @@ func (t *tenant) describe(e *bot.AppEntry, app models.Applicationable, principal
 	}
 }
 
-// hangings reads owners, members of owning groups and federated credentials.
-func (t *tenant) hangings(ctx context.Context, e *bot.AppEntry) {
+// dependents reads owners, members of owning groups and federated credentials.
+func (t *tenant) dependents(ctx context.Context, e *bot.AppEntry) {
 	var gaps [3][]bot.Gap
 	var federations []bot.CredentialEntry
 	var wg sync.WaitGroup
@@ -200,9 +201,9 @@ func (t *tenant) fillGroups(ctx context.Context, lists ...[]bot.OwnerEntry) []bo
 	return gaps
 }
 
-// mayReadKeys reports whether key credentials may be asked for now. Where the
-// minute's share is used up the rest is read without them: owners are worth more
-// than keys, and the gap says that they will come.
+// mayReadKeys returns the property to select for key credentials. When the limit
+// for reading them is used up it returns none, and a gap that says so, since owners
+// matter more and the keys can be read later.
 func (t *tenant) mayReadKeys(what string) ([]string, []bot.Gap) {
 	if t.keys.Allow() {
 		return []string{"keyCredentials"}, nil
@@ -239,7 +240,7 @@ func (t *tenant) principalByID(ctx context.Context, id string) (models.ServicePr
 	return named(p, r, gaps)
 }
 
-// named refuses an object without an id: {} parses, and is nobody's app.
+// named turns an object without an id into a refusal: the SDK makes one of {}.
 func named[T interface {
 	comparable
 	GetId() *string
@@ -284,12 +285,12 @@ func (t *tenant) principalOwners(id string) list {
 	}
 }
 
-// top is the size of a page; Graph takes up to 999.
+// top returns the size of a page; Graph takes up to 999.
 func (t *tenant) top() *int32 { n := int32(min(t.maxOwners, 100)); return &n }
 
-// groupMembers is the members of a group and of the groups in it. The SDK's
-// builder for it is in a package of twelve megabytes; the request is written out
-// here, and its answer is the same type as owners'.
+// groupMembers lists the members of a group and of the groups in it. The SDK's
+// builder for it is in a package of twelve megabytes, so the request is written out
+// here. Its answer has the same type as that for owners.
 func (t *tenant) groupMembers(id string) list {
 	get := func(ctx context.Context, ri *abstractions.RequestInformation) (page, error) {
 		ri.Headers.TryAdd("Accept", "application/json")
@@ -314,7 +315,8 @@ func (t *tenant) groupMembers(id string) list {
 	}
 }
 
-// federations is the application's federated credentials; Graph allows twenty.
+// federations returns an application's federated credentials, of which Graph allows
+// twenty.
 func (t *tenant) federations(ctx context.Context, id string) ([]bot.CredentialEntry, []bot.Gap) {
 	b := t.applications().ByApplicationId(id).FederatedIdentityCredentials()
 	p, r := ask(ctx, t, applicationRead, func(ctx context.Context) (models.FederatedIdentityCredentialCollectionResponseable, error) {

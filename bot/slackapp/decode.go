@@ -12,9 +12,9 @@ import (
 	"strings"
 )
 
-// This file is the one decoder behind both doors. It reads the few fields we
-// need and is indifferent to all others, so that a new kind of block in
-// somebody's message cannot keep a command from being understood.
+// This file decodes what comes through either door. It reads the few fields that
+// we need and ignores all others, so that a new kind of block in somebody's message
+// cannot make a delivery unreadable.
 
 // A payload is what Slack delivers: a command, an interaction or an event.
 type payload interface {
@@ -61,7 +61,7 @@ func (c command) checked() (command, error) {
 	return c, nil
 }
 
-// key names the command for ever: the same delivery twice has one effect.
+// key names the command for bot.Handle: it is the same when Slack delivers it again.
 func (c command) key() string {
 	if c.Trigger != "" {
 		return "cmd:" + brief(c.Trigger)
@@ -241,8 +241,8 @@ func decodeEvent(raw []byte) (event, error) {
 	return e, nil
 }
 
-// key names an event for ever. A message is named by where it is: a mention in
-// a channel arrives twice, as app_mention and as message, and is one thing said.
+// key names the event for bot.Handle. A message is named by where it is, because a
+// mention in a channel is delivered twice, as app_mention and as message.
 func (e event) key() string {
 	if e.Event.TS != "" && e.Event.Channel != "" {
 		return "msg:" + brief(e.Event.Channel) + ":" + brief(e.Event.TS)
@@ -262,7 +262,7 @@ func (e event) self() string {
 
 func isUser(id string) bool { return userID.MatchString(id) }
 
-// brief keeps an id within what a store takes as a key.
+// brief returns an id that is short enough for a store's key.
 func brief(id string) string {
 	if len(id) <= 200 {
 		return id
@@ -281,8 +281,9 @@ func digest(parts ...string) string {
 
 var sequence = regexp.MustCompile(`<([^<>]*)>`)
 
-// typed turns a message's text back into what was typed: addresses without
-// their labels, entities as characters, and nobody mentioned by id.
+// typed turns the text of a message into what somebody typed: addresses lose their
+// labels, mentions of people, channels and groups lose their ids, and entities
+// become characters.
 func typed(text string) string {
 	text = sequence.ReplaceAllStringFunc(text, func(s string) string {
 		target, shown, labelled := strings.Cut(s[1:len(s)-1], "|")

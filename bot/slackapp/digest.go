@@ -18,8 +18,8 @@ func (c *Chat) Digest(ctx context.Context, m bot.Message, d bot.Digest) error {
 	return err
 }
 
-// linksTo asks for the addresses of the threads in channels, as far as Slack
-// says them in good time; the channel is named in any case.
+// linksTo returns the addresses of the threads in channels, by conversation, as far
+// as Slack tells them in good time. A line without one names the channel.
 func (c *Chat) linksTo(ctx context.Context, list []bot.Listed) map[string]string {
 	ctx, cancel := context.WithTimeout(ctx, linksWithin)
 	defer cancel()
@@ -69,7 +69,7 @@ func (c *Chat) Fit(list []bot.Listed) int {
 	return len(list)
 }
 
-// digestPage is pure; the same digest gives the same bytes.
+// digestPage lays a digest out. It is pure: the same digest gives the same bytes.
 func digestPage(m bot.Message, d bot.Digest, links map[string]string) *page {
 	p := &page{}
 	all := len(d.List) + d.Follow + d.Left

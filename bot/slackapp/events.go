@@ -99,10 +99,10 @@ func (d *Doors) said(ctx context.Context, e event, id, text string, addressed bo
 	return answer{err: err}
 }
 
-// attempts reports whether words are likely meant as an answer although nobody
-// is addressed: one plain word, while a question is open, from whoever opened
-// the conversation or owns the app. Not being understood is then worth a quiet
-// word to them; everything else is talk among people.
+// attempts reports whether words are likely meant as an answer although they are
+// not addressed to us: a single plain word, while a question is open, from whoever
+// opened the conversation or owns the app. They are told when it is not understood.
+// Everything else that is not addressed is talk among people.
 func attempts(c conversation.Conversation, user, text string) bool {
 	plain := text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	return plain && c.OpenQuestion() > 0 && !over(c) && (c.By.ID == user ||
@@ -152,9 +152,9 @@ func withoutMention(text, self string) string {
 
 var mentioned = regexp.MustCompile(`<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>`)
 
-// recent remembers what was answered without being written down, such as a call
-// for help, so that a mention that comes twice is not answered twice. It is
-// best effort: a restart forgets it.
+// recent remembers the keys of what was answered and is not in the store, such as a
+// call for help, so that a mention that comes twice is answered once. It is lost
+// with the process, and forgets the oldest keys.
 type recent struct {
 	mu   sync.Mutex
 	seen map[string]bool

@@ -26,15 +26,16 @@ const (
 	formAction    = "v"           // the one element of each block
 )
 
-// A form is what it has to remember between being opened and being sent. It
-// travels in private_metadata, which only Slack and we see; it names no secret.
+// A form is what has to be remembered between opening the form and its submission.
+// It travels in the view's private_metadata, which Slack sends back. It holds no
+// secret.
 type form struct {
 	Place conversation.Place `json:"place"`
 	Empty bool               `json:"-"` // nothing was recognised in the message it was opened on
 }
 
-// startForm opens the form. The trigger lives three seconds, so that it cannot
-// wait for anything; refused is how to say that it did not work.
+// startForm opens the form. The trigger is good for three seconds, so this waits for
+// nothing. refused answers when the form could not be opened.
 func (d *Doors) startForm(ctx context.Context, trigger string, f form, refused func(*page) answer) answer {
 	if trigger == "" {
 		return refused(helpPage(""))

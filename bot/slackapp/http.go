@@ -77,16 +77,17 @@ func (d *Doors) turnAway(w http.ResponseWriter, r *http.Request, status int, why
 
 // unreadable refuses what Slack signed and we cannot read, and keeps it aside.
 func (d *Doors) unreadable(w http.ResponseWriter, r *http.Request, body []byte, err error) {
-	_ = d.keepAside(context.WithoutCancel(r.Context()), "http", path.Base(r.URL.Path), body) // it has said so
+	_ = d.keepAside(context.WithoutCancel(r.Context()), "http", path.Base(r.URL.Path), body) // it logs its own error
 	d.turnAway(w, r, http.StatusBadRequest, err.Error())
 }
 
-// formAsJSON is a form as it is kept aside: an interaction's payload, or its fields.
+// formAsJSON returns a form as it is kept aside: the payload of an interaction, or
+// else its fields.
 func formAsJSON(form url.Values) []byte {
 	if p := form.Get("payload"); p != "" {
 		return []byte(p)
 	}
-	b, _ := json.Marshal(form) // texts
+	b, _ := json.Marshal(form) // cannot fail: lists of strings
 	return b
 }
 

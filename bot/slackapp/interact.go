@@ -99,10 +99,10 @@ func isChoose(actionID string) bool {
 	return ok && err == nil
 }
 
-// threadOf finds the thread of a conversation that a message stands in. A press
-// can come before we noted where the message went: then a direct message is
-// still known by its person, and a thread that is the only one in its channel
-// by that.
+// threadOf returns the index of the thread of a conversation that the message with
+// root ts in a channel belongs to. A press can come before it is noted where the
+// message went. Then the thread is known by its channel, or, for a direct message,
+// by its person.
 func threadOf(c conversation.Conversation, channel, ts, user string) (int, bool) {
 	found, ok := 0, false
 	for i, t := range c.Threads {
@@ -156,8 +156,8 @@ func already(id string) *page {
 	return say("That is already ", bold(words(id)), ". ", code("/rehome show "+id), " shows where it stands.")
 }
 
-// asAlert marks what was read in somebody's message as said by an alert: whoever
-// used the shortcut did not state it, so that their own answers stay stronger.
+// asAlert turns answers into claims of an alert. What was read in a message was not
+// stated by whoever used the shortcut on it, and must yield to what they answer.
 func asAlert(facts policy.Facts) policy.Facts {
 	var out policy.Facts
 	for _, f := range facts {

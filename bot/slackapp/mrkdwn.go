@@ -49,11 +49,11 @@ const (
 
 const newline markup = "\n"
 
-// words shows s letter for letter.
+// words shows s letter for letter, shortened to maxCode characters.
 func words(s string) markup { return fitting(clean(s), maxCode, neutral) }
 
-// fitting makes markup of as much of s as fits a text object: escaping makes
-// one character up to five.
+// fitting makes markup of as much of s as fits into a text object. limit is how
+// many characters of s are tried first; of may make several of one.
 func fitting(s string, limit int, of func(string) string) markup {
 	for {
 		out := of(cut(s, limit))
@@ -64,8 +64,8 @@ func fitting(s string, limit int, of func(string) string) markup {
 	}
 }
 
-// code shows s as a value that can be copied. Backticks would end it and become
-// apostrophes.
+// code shows s as a value that can be copied, shortened to maxValue characters.
+// Backticks in it become apostrophes, since they would end it.
 func code(s string) markup { return span(s, maxValue) }
 
 func span(s string, limit int) markup {
@@ -200,7 +200,8 @@ func appendProse(out []markup, t policy.Text) []markup {
 	return out
 }
 
-// appendValue shows a fact: a value as one, a whole sentence as words.
+// appendValue shows what may come from outside: a few words as a value, and more,
+// such as a whole sentence, as words.
 func appendValue(out []markup, s string) []markup {
 	n := 4 // words in the longest names we know
 	for range strings.FieldsSeq(s) {
@@ -263,7 +264,7 @@ func pack(atoms []markup, limit int) []string {
 	return out
 }
 
-// trim takes off what an atom brings for between it and the next.
+// trim takes off the spaces and line breaks that are for between two atoms.
 func trim(s string) string { return strings.Trim(s, "\n ") }
 
 // clean makes one line of s without anything invisible, single-spaced.
@@ -348,10 +349,10 @@ var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
 const zeroWidth = "\u200b"
 
-// neutral escapes s and takes the meaning from formatting characters. Inside a
-// word they mean nothing and stay as they are; at its edge they are set between
-// zero-width spaces: whether Slack takes one for a space or for a letter, the
-// character then stands where it cannot open or close anything.
+// neutral escapes s so that formatting characters mean nothing to Slack. Inside a
+// word they mean nothing and stay as they are. At the edge of a word they are put
+// between zero-width spaces. Whether Slack treats those as spaces or as letters,
+// the character can then neither open nor close anything.
 func neutral(s string) string {
 	var b strings.Builder
 	from := 0 // what is before was written
@@ -401,7 +402,8 @@ func neutral(s string) string {
 // formatting are the characters that neutral has to look at.
 var formatting = [256]bool{'&': true, '<': true, '>': true, '`': true, '*': true, '_': true, '~': true, ':': true, '@': true}
 
-// calls reports whether s begins with the name of an emoji or of everybody.
+// calls reports whether s begins with the name of an emoji (":fire:"), or with one
+// that mentions many people ("@here").
 func calls(s string) bool {
 	const longest = 100 // of a name, which is ASCII
 	return len(s) > 1 && s[1] != ' ' && calling.MatchString(s[:min(len(s), longest)])
@@ -446,9 +448,9 @@ func within(s string, limit int) bool {
 	return len(s) <= limit || utf8.RuneCountInString(s) <= limit
 }
 
-// literal is for plain_text objects, which Slack shows as they are. Angle
-// brackets are turned into their likeness all the same, so that a client that
-// reads more into them than it should has nothing to read.
+// literal returns s for a plain_text object, which Slack shows as it is. Angle
+// brackets become similar characters all the same, in case a client reads markup
+// in them.
 func literal(s string) string {
 	return brackets.Replace(clean(s))
 }

@@ -8,12 +8,12 @@ import (
 	"github.com/slack-go/slack"
 )
 
-// A page is a message or a view being written: its blocks, and the same in
-// words. Screen readers and notifications see nothing but the words, so that
-// whatever is put on a page goes into both.
+// A page is a message or a view being written: its blocks, and its text, which says
+// the same. Screen readers and notifications have the text alone, so whatever is put
+// on a page goes into both.
 //
-// Nearly all words of a block are also words of the text, so the text is
-// written first and the block's are cut out of it.
+// Nearly all words of a block are also in the text. They are written there first,
+// and the block's are a part of that string.
 type page struct {
 	blocks []slack.Block
 	size   int  // characters in blocks
@@ -22,7 +22,7 @@ type page struct {
 	atoms []markup // of the paragraph that is being written; room for the next one's
 	text  strings.Builder
 	chars int // characters in text
-	fits  int // how many bytes of text one message holds, cut between two atoms
+	fits  int // how many bytes of text fit into one message, up to the end of an atom
 }
 
 // header is a line of large print. It is plain text to Slack, so that nothing
@@ -88,7 +88,7 @@ func (p *page) controls(blockID string, spoken []markup, elements ...slack.Block
 
 func (p *page) rule() { p.add(slack.NewDividerBlock(), 0) }
 
-// speak adds to the words alone, as a line of its own, and returns it.
+// speak adds a line to the text, and to no block, and returns it.
 func (p *page) speak(m ...markup) string {
 	if len(m) == 0 {
 		return ""
@@ -101,7 +101,7 @@ func (p *page) speak(m ...markup) string {
 	return p.text.String()[from:]
 }
 
-// utter adds an atom to the words, and notes whether it still fits.
+// utter adds an atom to the text, and notes whether it still fits.
 func (p *page) utter(atom markup) {
 	p.text.WriteString(string(atom))
 	p.chars += utf8.RuneCountInString(string(atom))
@@ -110,8 +110,9 @@ func (p *page) utter(atom markup) {
 	}
 }
 
-// add appends a block while there is room. What does not fit is said to be
-// missing, once.
+// add appends a block of size characters while there is room, and adds spoken to
+// the text. The first block that does not fit is replaced by a note that something
+// is missing; the rest are left out.
 func (p *page) add(b slack.Block, size int, spoken ...markup) {
 	p.speak(spoken...)
 	switch {
@@ -125,7 +126,7 @@ func (p *page) add(b slack.Block, size int, spoken ...markup) {
 	}
 }
 
-// words returns the whole page as top-level text.
+// words returns the page as a message's top-level text, shortened to what one holds.
 func (p *page) words() string {
 	all := p.text.String()
 	switch kept := trim(all[:p.fits]); {

@@ -13,8 +13,8 @@ import (
 	"rehome/bot"
 )
 
-// How we stand in the workspace: what the token is good for, and which channels
-// we are in. /readyz and `rehome doctor` ask.
+// This file tells what the bot may do in the workspace: with its token, and in a
+// channel. /readyz and `rehome doctor` ask for it.
 
 // A Standing is what Slack says about our token.
 type Standing struct {
