@@ -213,6 +213,46 @@ func TestAMessageThatWasDeletedIsPostedAnew(t *testing.T) {
 	})
 }
 
+// Somebody deletes the root while more is to be said in its thread, and while
+// another edit of it waits: what hangs on it waits for the new one, of which there
+// is one.
+func TestWhileADeletedRootIsPostedAnewNothingGoesAroundIt(t *testing.T) {
+	chat := &room{}
+	inBubble(t, chat, func(ctx context.Context, b *Bot) {
+		id := open(t, ctx, b, "k1", "C1")
+		synctest.Wait()
+		gone := func(m Message) error {
+			if m.TS == "1" || m.ThreadTS == "1" && m.TS == "" {
+				return &Failure{Kind: Lost, Code: "message_not_found"}
+			}
+			return nil
+		}
+		chat.mu.Lock()
+		chat.refuse, chat.slow = gone, func(Message) time.Duration { return 5 * time.Second }
+		chat.mu.Unlock()
+		for i, value := range []string{"3P", "CME"} {
+			if _, err := b.Handle(ctx, fmt.Sprint("k", i+2), id, conversation.Chosen{By: conversation.Person{ID: "U1"}, Question: i + 1, Value: value}); err != nil {
+				t.Error(err)
+			}
+			pass(2 * time.Second)
+		}
+		pass(5 * time.Minute)
+		synctest.Wait()
+		got := chat.heard()
+		if n := strings.Count(got, "post root"); n != 2 {
+			t.Errorf("the root was posted %d times, once and anew:\n%s", n, got)
+		}
+		for line := range strings.Lines(got) {
+			if strings.Contains(line, " post q") && strings.HasSuffix(strings.TrimSpace(line), "/") {
+				t.Errorf("a question outside the thread:\n%s", got)
+			}
+		}
+		if c, err := b.Store.Get(ctx, id); err != nil || c.Threads[0].RootTS() == "1" || strings.Count(got, "post q3") != 1 {
+			t.Errorf("the thread does not go on under the new root (%v):\n%s", err, got)
+		}
+	})
+}
+
 func TestAChannelThatRefusesSendsTheConversationToADirectMessage(t *testing.T) {
 	chat := &room{refuse: func(m Message) error {
 		if m.Channel == "C1" {
