@@ -21,14 +21,17 @@
 // that still holds, and an answer that the new decision has no use for falls away
 // where everybody can see it.
 //
-//	Opened ──► looking ──► asking ◄────────────┐
-//	             Found       │ ▲               │ Revised, or a fact
-//	                         │ └─ Chosen, Said │ is missing again
-//	                         ▼ nothing missing │
-//	                  advised, ended ──────────┘
+//	Opened
+//	  │
+//	  ▼      Found           nothing is missing
+//	looking ───────► asking ─────────────────────► advised (steps) or ended (anything else)
+//	                 │  ▲ ▲                               │
+//	                 └──┘ └───────────────────────────────┘
+//	         Chosen, Said          Revised, or a fact is missing again
 //
-//	Seen as over closes a conversation in any of these states; Seen as active
-//	again goes on where it stopped.
+// What needs no [Lookup] begins with asking, and what needs no question is advised
+// or ended at once. A [Seen] that says it is over closes a conversation in any
+// state, and a later one that says it is not goes on from there.
 //
 // People are known by their user ids. The mail address of somebody whom an alert
 // names is kept only while it is needed to find them. It is forgotten when
