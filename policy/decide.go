@@ -13,8 +13,8 @@ import (
 // one. now only serves to tell whether the policy is old.
 //
 // The steps are those of seed 000's decision tree, each of which may end it:
-// what kind of violation it is (classify), which way out and which row of which
-// table (choose), and the playbook with its blanks filled in (fill).
+// what kind of violation it is (Classify), which way out and which row of which
+// table (Choose), and the playbook with its blanks filled in (Fill).
 func (p *Policy) Decide(f Facts, now time.Time) Decision {
 	c := &course{p: p, f: p.derive(f)}
 	if c.classify() && c.choose() {
@@ -28,6 +28,18 @@ func (p *Policy) Decide(f Facts, now time.Time) Decision {
 		d.Remediation.Policy = d.Policy
 	}
 	return d
+}
+
+// Next returns the one thing that must be known next, if any.
+func (p *Policy) Next(f Facts) (Need, bool) {
+	c := &course{p: p, f: p.derive(f)}
+	if c.classify() {
+		c.choose()
+	}
+	if c.d.Need == nil {
+		return Need{}, false
+	}
+	return *c.d.Need, true
 }
 
 // NeedFor returns the question that would be asked if nothing were known about a
@@ -45,13 +57,29 @@ func (p *Policy) NeedFor(name FactName, f Facts) (Need, bool) {
 	return *c.d.Need, true
 }
 
-// A fixPath is a way out of a violation: which playbook, and the row it is filled
-// in from.
-type fixPath struct {
+// Classify says which scenario the facts make, and why; "" when the title is
+// missing, out of scope, or another guide's.
+func (p *Policy) Classify(f Facts) (Scenario, []string) {
+	c := &course{p: p, f: p.derive(f)}
+	c.classify()
+	return c.d.Scenario, c.d.Reasons
+}
+
+// A FixPath is a way out of a violation: which playbook, and the row it is
+// filled in from.
+type FixPath struct {
 	Scenario Scenario
 	Party    Party  // "" where it makes no difference
 	Option   string // A, B, 1, 2; "" where there is only one way
 	Row      *Row   // nil where no OneCert settings are needed
+}
+
+// Choose returns the way out that the facts lead to, and the reasons; ok is
+// false when they lead to a question or out of the playbooks.
+func (p *Policy) Choose(f Facts) (path FixPath, reasons []string, ok bool) {
+	c := &course{p: p, f: p.derive(f)}
+	ok = c.classify() && c.choose()
+	return c.path, c.d.Reasons, ok
 }
 
 // A course is a decision in the making. Its steps return whether to go on;
@@ -60,7 +88,7 @@ type course struct {
 	p    *Policy
 	f    Facts // with what can be derived from them
 	d    Decision
-	path fixPath
+	path FixPath
 	hand bool // the certificate moves to correct a security group mismatch
 }
 
@@ -266,7 +294,7 @@ func (c *course) choose() bool {
 		return c.chooseCloudMismatch()
 	case SGMismatch, SecretsOnly, Rotation:
 	}
-	c.path = fixPath{Scenario: c.d.Scenario, Party: Party(c.f.Value(PartyFact)), Row: c.rowIfKnown()}
+	c.path = FixPath{Scenario: c.d.Scenario, Party: Party(c.f.Value(PartyFact)), Row: c.rowIfKnown()}
 	c.d.Row = c.path.Row
 	return true
 }
@@ -313,7 +341,7 @@ func (c *course) chooseCloudMismatch() bool {
 
 // take sets the way out.
 func (c *course) take(party Party, option string) bool {
-	c.path = fixPath{Scenario: c.d.Scenario, Party: party, Option: option}
+	c.path = FixPath{Scenario: c.d.Scenario, Party: party, Option: option}
 	c.d.Option = option
 	if option == "B" {
 		c.d.Row = nil // the certificate stays, so there is nothing to set in OneCert
@@ -559,7 +587,7 @@ func (c *course) noFirstPartyRow(owner string, cloud Cloud, clouds []Cloud) bool
 // askOption asks for the way out, once everything it could need is known.
 func (c *course) askOption(party Party, why string) bool {
 	n := Need{Fact: Option, Prompt: "Which way out?", Why: why + c.known(CertTenant, CertCloud, AppCloud)}
-	v := c.values(fixPath{Scenario: c.d.Scenario, Party: party, Row: c.d.Row})
+	v := c.values(FixPath{Scenario: c.d.Scenario, Party: party, Row: c.d.Row})
 	for _, option := range conditionValues[onOption] {
 		if b := c.p.playbook(c.d.Scenario, party, option); b != nil {
 			n.Choices = append(n.Choices, Choice{Value: option, Label: b.label, Hint: b.hint.line(v), Suggested: b.suggested})
@@ -588,7 +616,7 @@ func (c *course) crossCloud() bool {
 		return c.ask(Ask, need)
 	}
 	c.because("What crosses the clouds is %s (%s).", plane.Value, sourceWords[plane.From])
-	text, err := b.say(plane.Value, c.values(fixPath{Scenario: CloudMismatch, Option: "3"}))
+	text, err := b.say(plane.Value, c.values(FixPath{Scenario: CloudMismatch, Option: "3"}))
 	if err != nil { // unreachable: derive drops planes that are none, and loading checks that each has its section
 		need.Why = err.Error()
 		return c.ask(Ask, need)

@@ -7,6 +7,17 @@ import (
 	"strings"
 )
 
+// Fill returns the playbook for a way out with its blanks filled in from the
+// facts. It is an error when there is no such playbook, when it needs a policy
+// row and path has none, or when nothing is known to fill in a blank, which the
+// error names.
+func (p *Policy) Fill(path FixPath, f Facts) (Remediation, error) {
+	c := &course{p: p, f: p.derive(f)}
+	c.classify()
+	c.hand = path.Scenario == TenantMismatch && path.Option == "A" && (c.hand || c.d.Scenario == SGMismatch)
+	return p.fill(path, c.values(path))
+}
+
 // A blank is a {name} in a playbook's text. It is an index into blanks, which
 // describes it, and into values.fill, which has its value.
 type blank int
@@ -80,7 +91,7 @@ type values struct {
 }
 
 // values collects what is known.
-func (c *course) values(path fixPath) *values {
+func (c *course) values(path FixPath) *values {
 	v := &values{}
 	known := func(o on, b blank, name FactName) {
 		v.state[o] = "unknown"
@@ -174,10 +185,8 @@ const (
 	manyWords = 2 << 10
 )
 
-// fill returns the playbook for a way out with its blanks filled in. It is an error
-// when there is no such playbook, when it needs a policy row and path has none, or
-// when nothing is known to fill in a blank, which the error names.
-func (p *Policy) fill(path fixPath, v *values) (Remediation, error) {
+// fill makes a remediation of the playbook for a way out.
+func (p *Policy) fill(path FixPath, v *values) (Remediation, error) {
 	b := p.playbook(path.Scenario, path.Party, path.Option)
 	if b == nil || b.redirect {
 		return Remediation{}, fmt.Errorf("there is no playbook for %s, party %s, option %s", path.Scenario, path.Party, path.Option)

@@ -71,7 +71,7 @@ func (p *Policy) playbook(s Scenario, party Party, option string) *playbook {
 }
 
 // ways are the ways out that must have a playbook (seeds 000, 001 and 002).
-var ways = []fixPath{
+var ways = []FixPath{
 	{Scenario: TenantMismatch, Party: ThirdParty, Option: "A"},
 	{Scenario: TenantMismatch, Party: ThirdParty, Option: "B"},
 	{Scenario: TenantMismatch, Party: FirstParty, Option: "A"},
@@ -301,7 +301,7 @@ func (r *playbookReader) hintFits() {
 		}
 		for owner := range strings.SplitSeq(row.Key, " / ") {
 			c := &course{p: p, f: Facts{{Name: SGOwner, Value: owner, From: FromAnswer}}}
-			v := c.values(fixPath{Scenario: r.b.scenario, Party: row.Table, Option: r.b.option, Row: &row})
+			v := c.values(FixPath{Scenario: r.b.scenario, Party: row.Table, Option: r.b.option, Row: &row})
 			if hint := r.b.hint.line(v); utf8.RuneCountInString(hint) > 75 {
 				r.wrong(r.hint[0].n, fmt.Sprintf("the hint is longer than 75 characters: “%s”", hint), "shorten it")
 				return

@@ -67,6 +67,9 @@ func TestAnySetOfFactsHasAnOutcome(t *testing.T) {
 		if again := p.Decide(f, now); again.Markdown() != d.Markdown() {
 			t.Fatalf("two decisions on the same facts differ:\n%s\n%s", d.Markdown(), again.Markdown())
 		}
+		if n, ok := p.Next(f); ok != (d.Need != nil) || ok && n.Fact != d.Need.Fact {
+			t.Fatalf("Next asks for %q", n.Fact)
+		}
 		checkHarmless(t, d.Markdown())
 		if t.Failed() {
 			t.Fatalf("facts: %v", f)
@@ -141,7 +144,7 @@ func TestNoBlankStaysOpen(t *testing.T) {
 			if way.Option == "3" {
 				continue // says where to go, and has nothing to fill in
 			}
-			r, err := fillIn(p, path, f)
+			r, err := p.Fill(path, f)
 			if err != nil {
 				t.Fatalf("%v, %v: %v", way, f, err)
 			}
@@ -150,24 +153,16 @@ func TestNoBlankStaysOpen(t *testing.T) {
 	}
 }
 
-// fillIn fills in the playbook for a way out that facts need not lead to.
-func fillIn(p *Policy, path fixPath, f Facts) (Remediation, error) {
-	c := &course{p: p, f: p.derive(f)}
-	c.classify()
-	c.hand = c.hand && path.Scenario == TenantMismatch && path.Option == "A"
-	return p.fill(path, c.values(path))
-}
-
 func TestFillNamesTheBlankItCannotFill(t *testing.T) {
 	p := Default()
-	for _, path := range []fixPath{{Scenario: TenantMismatch, Party: ThirdParty, Option: "A"}, {Scenario: TenantMismatch, Party: ThirdParty, Option: "Z"}, {Scenario: CloudMismatch, Option: "3"}} {
-		if _, err := fillIn(p, path, nil); err == nil {
+	for _, path := range []FixPath{{Scenario: TenantMismatch, Party: ThirdParty, Option: "A"}, {Scenario: TenantMismatch, Party: ThirdParty, Option: "Z"}, {Scenario: CloudMismatch, Option: "3"}} {
+		if _, err := p.Fill(path, nil); err == nil {
 			t.Errorf("%v is filled in out of nothing", path)
 		}
 	}
 	row, _ := p.Lookup(ThirdParty, "AME", "")
 	row.Issuer = ""
-	_, err := fillIn(p, fixPath{Scenario: TenantMismatch, Party: ThirdParty, Option: "A", Row: &row}, nil)
+	_, err := p.Fill(FixPath{Scenario: TenantMismatch, Party: ThirdParty, Option: "A", Row: &row}, nil)
 	if err == nil || !strings.Contains(err.Error(), "{issuer}") {
 		t.Errorf("%v", err)
 	}

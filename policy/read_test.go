@@ -92,7 +92,7 @@ func TestMatchTypedAnswers(t *testing.T) {
 	p := Default()
 	need := func(f Facts) Need {
 		t.Helper()
-		n, ok := next(p, f)
+		n, ok := p.Next(f)
 		if !ok {
 			t.Fatalf("%v asks nothing", f)
 		}
