@@ -32,6 +32,7 @@ type Root struct {
 	Hops     []Hop     // how owners were looked for
 	ReadAt   time.Time // when the directory was read, if that was more than ten minutes ago
 	Taken    Person    // who works on it
+	LeftBy   Person    // who let go of it, while nobody works on it
 	Related  []string  // other conversations about the same app
 	For      Owner     // in an owner's direct message: that owner
 	Closed   bool

@@ -5,7 +5,8 @@
 // done about it):
 //
 //	events   Opened, Chosen, Said, Revised        people answer, and change answers
-//	         Found, NotMine, Named, Took, Joined  whose app it is, and who works on it
+//	         Found, NotMine, Named, Joined        whose app it is
+//	         Took, LetGo                          who works on it
 //	         Corrected, Passed, Linked            other conversations about the same app
 //	         Seen                                 the feed reports the finding again, or resolved
 //	         Ruled                                the policy or the tenant map has changed
@@ -73,6 +74,7 @@ type Conversation struct {
 	Hops      []Hop            `json:"hops,omitempty"`    // how the owners were found
 	ReadAt    time.Time        `json:"readAt,omitzero"`   // when the directory was read; its answers are cached
 	Taken     Person           `json:"taken,omitzero"`    // who works on it
+	LeftBy    Person           `json:"leftBy,omitzero"`   // who let go of it, while nobody works on it
 	Named     Person           `json:"named,omitzero"`    // whose app somebody last said it is
 	Related   []string         `json:"related,omitempty"` // other conversations about the same app
 	Over      string           `json:"over,omitempty"`    // why it is closed: "resolved in s360"
@@ -104,6 +106,10 @@ type Owner struct {
 	State OwnerState `json:"state"`
 	Why   string     `json:"why,omitempty"`   // NotReach: the code of why
 	Heard bool       `json:"heard,omitempty"` // they were told of it once, whatever State is now
+
+	// Denied says that it was handed to them though they said that it is not theirs:
+	// that is what they are again when they don't work on it any more.
+	Denied bool `json:"denied,omitempty"`
 }
 
 // OwnerState is how things stand with an owner.

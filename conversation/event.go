@@ -99,10 +99,19 @@ type Passed struct {
 }
 
 // Took is somebody taking the work on, for themselves (To is By) or for another.
+// Over says that To was chosen, which may be oneself: whoever only presses “I take
+// it” does not take it from somebody else.
 type Took struct {
+	By   Person
+	In   int
+	To   Person
+	Over bool
+}
+
+// LetGo is whoever works on it saying that they don't after all.
+type LetGo struct {
 	By Person
 	In int
-	To Person
 }
 
 // Joined is somebody who wants to be told, too, in a direct message of their own.
@@ -192,6 +201,7 @@ func (Named) event()       {}
 func (Corrected) event()   {}
 func (Passed) event()      {}
 func (Took) event()        {}
+func (LetGo) event()       {}
 func (Joined) event()      {}
 func (Told) event()        {}
 func (Unreached) event()   {}

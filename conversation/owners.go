@@ -51,7 +51,16 @@ func (t *turn) found(e Found) {
 func (t *turn) addOwner(o Owner, urgent bool) bool {
 	i := slices.IndexFunc(t.c.Owners, func(k Owner) bool { return k.Person == o.Person })
 	if i >= 0 && t.c.Owners[i].State != NotReach {
+		if t.c.Owners[i].Via == viaHanded {
+			t.setOwner(o.Person, func(k *Owner) { k.Via = o.Via }) // theirs, it turns out
+		}
 		return t.c.Owners[i].State != NotTheirs
+	}
+	if i >= 0 {
+		k := t.c.Owners[i]
+		if o.Denied = k.Denied; o.Via == viaHanded {
+			o.Via = k.Via
+		}
 	}
 	o.State = ToBeTold
 	if o.Person == t.c.By || t.c.threadOf(o.Person) >= 0 {
@@ -120,7 +129,11 @@ func (t *turn) thread(p Person) {
 }
 
 func (t *turn) unreached(e Unreached) {
-	t.setOwner(e.To, func(o *Owner) { o.State, o.Why = NotReach, e.Why })
+	t.setOwner(e.To, func(o *Owner) {
+		if o.State != NotTheirs {
+			o.State, o.Why = NotReach, e.Why
+		}
+	})
 	t.record(Person{}, "could not tell "+e.To.ID+": "+e.Why)
 	if e.Report {
 		t.report(sayUnreached(t.c.ID, e))
@@ -134,7 +147,7 @@ func (t *turn) notMine(e NotMine) {
 		t.tell(e.By, e.In, policy.Say("Noted already: this app is not yours. If you know whose it is, say so there."))
 		return
 	}
-	if !t.setOwner(e.By, func(o *Owner) { o.State = NotTheirs }) {
+	if !t.setOwner(e.By, func(o *Owner) { o.State, o.Denied = NotTheirs, false }) {
 		t.tell(e.By, e.In, policy.Say("You are not held to be an owner of this app, so nothing changed."))
 		return
 	}
@@ -185,11 +198,16 @@ func (t *turn) named(e Named) {
 	t.lookNoMore()
 	t.spread(Spread{By: e.By, Owner: e.Owner, In: e.In})
 	if e.Owner == e.By {
-		if t.setOwner(e.By, func(o *Owner) { o.State, o.Why = ToldAlone, "" }) {
+		if t.setOwner(e.By, func(o *Owner) {
+			o.State, o.Why, o.Denied = ToldAlone, "", false
+			if o.Via == viaHanded {
+				o.Via = viaOwnWord
+			}
+		}) {
 			t.record(e.By, "says the app is theirs after all")
 		} else {
 			t.record(e.By, "says the app is theirs")
-			t.c.Owners = append(slices.Clone(t.c.Owners), Owner{Person: e.By, Via: "their own word", State: ToldAlone})
+			t.c.Owners = append(slices.Clone(t.c.Owners), Owner{Person: e.By, Via: viaOwnWord, State: ToldAlone})
 			t.thread(e.By)
 		}
 		t.remember("not/"+e.By.ID, "")
@@ -200,7 +218,7 @@ func (t *turn) named(e Named) {
 	t.remember("owner", e.Owner.ID)
 	t.remember("not/"+e.Owner.ID, "")
 	t.setOwner(e.Owner, func(o *Owner) {
-		if o.State == NotTheirs {
+		if o.Denied = false; o.State == NotTheirs {
 			o.State = NotReach // asked again, since somebody insists
 		}
 	})
@@ -245,7 +263,7 @@ func (t *turn) corrected(e Corrected) {
 		t.lookNoMore()
 		via := "named by a colleague"
 		if e.Owner == e.By {
-			via = "their own word"
+			via = viaOwnWord
 			t.setOwner(e.By, func(o *Owner) {
 				if o.State == NotTheirs && o.Heard {
 					o.State = ToldInOne // they have it on a list, if in no thread
@@ -256,7 +274,7 @@ func (t *turn) corrected(e Corrected) {
 			})
 		}
 		t.setOwner(e.Owner, func(o *Owner) {
-			if o.State == NotTheirs {
+			if o.Denied = false; o.State == NotTheirs {
 				o.State = NotReach // asked again, since somebody insists
 			}
 		})
@@ -296,15 +314,21 @@ func (t *turn) took(e Took) {
 	case t.c.Taken == e.To:
 		t.tell(e.By, e.In, text(who(e.To), plain(" has it already. Nothing changed.")))
 		return
-	case t.c.Taken.ID != "" && e.To == e.By:
-		t.tell(e.By, e.In, text(who(t.c.Taken), plain(" took it before you. Nothing changed; they, or you, can hand it over.")))
+	case t.c.Taken.ID != "" && e.To == e.By && !e.Over:
+		t.tell(e.By, e.In, text(who(t.c.Taken), plain(" took it before you. Nothing changed. To work on it instead, choose yourself under “Hand over…”.")))
 		return
 	}
 	before := t.c.Taken
-	t.c.Taken = e.To
+	t.c.Taken, t.c.LeftBy = e.To, Person{}
+	t.asBeforeHanded(before)
 	t.lookNoMore()
-	if e.To == e.By {
+	switch {
+	case e.To == e.By && before.ID == "":
 		t.record(e.By, "takes it")
+		return
+	case e.To == e.By:
+		t.record(e.By, "takes it over from "+before.ID)
+		t.tell(before, t.c.threadOf(before), text(who(e.By), plain(" took "+t.c.ID+" over from you.")))
 		return
 	}
 	t.record(e.By, "hands it to "+e.To.ID)
@@ -313,13 +337,54 @@ func (t *turn) took(e Took) {
 	}
 	t.setOwner(e.To, func(o *Owner) {
 		if o.State == NotTheirs {
-			o.State = ToldAlone // they are asked to work on it, whoever owns it
+			o.State, o.Denied = NotReach, true // they are asked to work on it, whoever owns it
 		}
 	})
 	if in := t.c.threadOf(e.To); in >= 0 {
 		t.tell(e.To, in, text(who(e.By), plain(" handed "+t.c.ID+" to you. What it waits for is in this thread.")))
 	}
-	t.addOwner(Owner{Person: e.To, Via: "it was handed to them"}, false)
+	t.addOwner(Owner{Person: e.To, Via: viaHanded}, false)
+}
+
+// How somebody came to it other than by being found.
+const (
+	viaHanded  = "it was handed to them" // asked to work on it, and no owner
+	viaOwnWord = "their own word"
+)
+
+// letGo lets whoever works on it stop. They are an owner as much as they were
+// before it was handed to them, and no more.
+func (t *turn) letGo(e LetGo) {
+	switch {
+	case t.c.Taken.ID == "" && t.c.LeftBy == e.By:
+		t.tell(e.By, e.In, policy.Say("You let go of it already, and nobody has it. Nothing changed."))
+		return
+	case t.c.Taken.ID == "":
+		t.tell(e.By, e.In, policy.Say("Nobody has it, so there is nothing to let go of. Nothing changed."))
+		return
+	case t.c.Taken != e.By:
+		t.tell(e.By, e.In, text(plain("Only "), who(t.c.Taken), plain(" can let go of it: they have it. Nothing changed. Anybody can hand it over.")))
+		return
+	}
+	t.c.Taken, t.c.LeftBy = Person{}, e.By
+	t.record(e.By, "lets go of it; nobody has it")
+	t.asBeforeHanded(e.By)
+	if t.nobodyLeft() {
+		t.report(text(plain(t.c.ID+": "), who(e.By), plain(" let go of it, and no owner is known who could be told. Whoever knows the app can press “I take it” in its thread.")))
+		if len(t.c.Owners) > 0 {
+			t.lookOn()
+		}
+	}
+}
+
+// asBeforeHanded takes back what handing it to a person made of them, now that
+// they don't work on it any more.
+func (t *turn) asBeforeHanded(p Person) {
+	if t.c.owner(p).Denied {
+		t.setOwner(p, func(o *Owner) { o.State, o.Denied = NotTheirs, false })
+		return
+	}
+	t.c.Owners = slices.DeleteFunc(slices.Clone(t.c.Owners), func(o Owner) bool { return o.Person == p && o.Via == viaHanded })
 }
 
 func (t *turn) joined(e Joined) {

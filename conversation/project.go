@@ -103,7 +103,7 @@ func (c Conversation) root(in int, now time.Time) Root {
 	if now.Sub(c.ReadAt) > freshFor {
 		r.ReadAt = c.ReadAt
 	}
-	r.Taken, r.Related, r.Closed = c.Taken, c.Related, c.Status == Closed
+	r.Taken, r.LeftBy, r.Related, r.Closed = c.Taken, c.LeftBy, c.Related, c.Status == Closed
 	for _, o := range c.Owners {
 		if o.State != NotTheirs {
 			r.Owners = append(r.Owners, o.Person)

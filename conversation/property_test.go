@@ -119,6 +119,61 @@ func walk(t *testing.T, steps []byte) {
 	readsTheSameWhenStored(t, c, now)
 }
 
+// TestLettingGoLeavesTheOwnersAsTheyWere: wherever a conversation stands, handing
+// it to somebody who then lets go makes nobody an owner, and takes nobody's word back.
+func TestLettingGoLeavesTheOwnersAsTheyWere(t *testing.T) {
+	p := policy.Default()
+	took, hand := 0, 0
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		c := conversation.Conversation{ID: "RH-1"}
+		for i := range 25 {
+			b := byte(r.Uint32())
+			e := aboutOwners(p, c, b)
+			if i == 0 {
+				e = eventFor(p, c, []string{""}, i, b)
+			}
+			c, _ = conversation.Step(p, c, e, start)
+		}
+		if c.Status == conversation.Closed {
+			continue
+		}
+		for _, to := range people {
+			handed, _ := conversation.Step(p, c, conversation.Took{By: person("zoe"), To: to, Over: true}, start)
+			if handed.Taken != to {
+				t.Fatalf("seed %d: handed to %s, and %s has it", seed, to.ID, handed.Taken.ID)
+			}
+			let, _ := conversation.Step(p, handed, conversation.LetGo{By: to}, start)
+			if let.Taken.ID != "" || let.LeftBy != to {
+				t.Fatalf("seed %d: %s let go, and %q has it", seed, to.ID, let.Taken.ID)
+			}
+			took++
+			if c.Taken.ID != "" {
+				continue // whoever had it is what they were before that
+			}
+			if len(handed.Owners) != len(c.Owners) {
+				hand++
+			}
+			if was, is := standings(c), standings(let); was != is {
+				t.Fatalf("seed %d: before %s had it the owners were %s, and after it %s", seed, to.ID, was, is)
+			}
+		}
+	}
+	if took < 100 || hand < 20 {
+		t.Fatalf("let go %d times, of which %d made an owner: too few to tell", took, hand)
+	}
+}
+
+// standings are who is held to be an owner and who is not. That somebody was
+// not reached may be tried anew when it is handed to them.
+func standings(c conversation.Conversation) string {
+	var out strings.Builder
+	for _, o := range c.Owners {
+		fmt.Fprint(&out, o.ID, " via ", o.Via, " not theirs: ", o.State == conversation.NotTheirs, "; ")
+	}
+	return out.String()
+}
+
 // readsTheSameWhenStored checks that nothing that is shown is lost in storing.
 func readsTheSameWhenStored(t *testing.T, c conversation.Conversation, now time.Time) {
 	t.Helper()
@@ -186,8 +241,11 @@ func aboutOwners(p *policy.Policy, c conversation.Conversation, b byte) conversa
 		}
 		return conversation.Named{By: by, In: in, Owner: other}
 	case 3:
-		return conversation.Took{By: by, In: in, To: other}
+		return conversation.Took{By: by, In: in, To: other, Over: b>>5&1 == 1}
 	case 4:
+		if b>>5&1 == 1 {
+			return conversation.LetGo{By: by, In: in}
+		}
 		return conversation.Joined{By: by, In: in}
 	case 5:
 		if b>>5&7 == 7 {
@@ -243,6 +301,9 @@ func check(t *testing.T, c conversation.Conversation) {
 			}
 		}
 	}
+	if c.Taken.ID != "" && c.LeftBy.ID != "" {
+		t.Fatalf("%s has it, and %s is said to have let go of it", c.Taken.ID, c.LeftBy.ID)
+	}
 	_, replied := c.CurrentReply()
 	switch c.Status {
 	case conversation.Asking:
@@ -287,7 +348,7 @@ func answered(t *testing.T, e conversation.Event, effects []conversation.Effect,
 		}
 	}
 	switch e := e.(type) {
-	case conversation.Chosen, conversation.Revised, conversation.NotMine, conversation.Took, conversation.Joined:
+	case conversation.Chosen, conversation.Revised, conversation.NotMine, conversation.Took, conversation.LetGo, conversation.Joined:
 		if !heard && shownAnywhere(c) {
 			t.Fatalf("%#v got no answer", e)
 		}

@@ -46,6 +46,8 @@ func Step(p *policy.Policy, c Conversation, e Event, now time.Time) (Conversatio
 		t.passed(e)
 	case Took:
 		t.took(e)
+	case LetGo:
+		t.letGo(e)
 	case Joined:
 		t.joined(e)
 	case Told:
@@ -75,6 +77,8 @@ func asksOf(e Event) (by Person, in int, asked bool) {
 	case Chosen:
 		return e.By, e.In, true
 	case Revised:
+		return e.By, e.In, true
+	case LetGo:
 		return e.By, e.In, true
 	case Said:
 		return e.By, e.In, e.Addressed

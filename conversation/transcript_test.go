@@ -40,7 +40,7 @@ var update = flag.Bool("update", false, "rewrite the transcripts; read the diffe
 //	> carol cannot be told
 //	> carol says it is not hers
 //	> carol says it is bob's
-//	> bob takes it                         or "hands it to carol", or "joins"
+//	> bob takes it                         or "takes it over", "hands it to carol", "lets go of it", or "joins"
 //	> the feed says resolved               or "active cloud=Fairfax", or "resolved and no more"
 //	> the policy has file: old → new       it is another one now, with this change in one file
 //	> the tenant map calls id name         it knows one tenant more, or otherwise
@@ -132,7 +132,8 @@ var (
 	names    = regexp.MustCompile(`^(\w+) says it is (\w+)'s$`)
 	corrects = regexp.MustCompile(`^in (RH-\d+) (\w+) said it is (?:not hers|not his|(\w+)'s)$`)
 	noted    = regexp.MustCompile(`^it is noted in ([RH\d, -]+) for (\w+)$`)
-	takes    = regexp.MustCompile(`^(\w+) takes it$`)
+	takes    = regexp.MustCompile(`^(\w+) takes it( over)?$`)
+	letsGo   = regexp.MustCompile(`^(\w+) lets go of it$`)
 	hands    = regexp.MustCompile(`^(\w+) hands it to (\w+)$`)
 	joins    = regexp.MustCompile(`^(\w+) joins$`)
 	feeds    = regexp.MustCompile(`^the feed says (\w+)(?: (.*))?$`)
@@ -201,11 +202,13 @@ func (s *stage) do(line string) {
 		m := noted.FindStringSubmatch(line)
 		s.happen(conversation.Passed{By: person(m[2]), To: strings.Split(m[1], ", ")})
 	case takes.MatchString(line):
-		by := person(takes.FindStringSubmatch(line)[1])
-		s.happen(conversation.Took{By: by, To: by})
+		m := takes.FindStringSubmatch(line)
+		s.happen(conversation.Took{By: person(m[1]), To: person(m[1]), Over: m[2] != ""})
+	case letsGo.MatchString(line):
+		s.happen(conversation.LetGo{By: person(letsGo.FindStringSubmatch(line)[1])})
 	case hands.MatchString(line):
 		m := hands.FindStringSubmatch(line)
-		s.happen(conversation.Took{By: person(m[1]), To: person(m[2])})
+		s.happen(conversation.Took{By: person(m[1]), To: person(m[2]), Over: true})
 	case joins.MatchString(line):
 		s.happen(conversation.Joined{By: person(joins.FindStringSubmatch(line)[1])})
 	case feeds.MatchString(line):
@@ -378,6 +381,9 @@ func standing(c conversation.Root) string {
 	}
 	if c.Taken.ID != "" {
 		out.WriteString("; taken by " + c.Taken.ID)
+	}
+	if c.LeftBy.ID != "" {
+		out.WriteString("; taken by nobody, " + c.LeftBy.ID + " let go of it")
 	}
 	return out.String()
 }

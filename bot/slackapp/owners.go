@@ -26,6 +26,7 @@ const (
 	actionNotMine = "notmine"
 	actionName    = "name" // a select of people: whose it is
 	actionMine    = "mine" // theirs after all
+	actionLetGo   = "letgo"
 )
 
 // rootControls are the buttons of a root: in a channel for everybody who
@@ -57,6 +58,14 @@ func rootControls(p *page, r conversation.Root, m marker) {
 	if r.Taken.ID != "" {
 		elements = slices.DeleteFunc(elements, func(e slack.BlockElement) bool { return e == slack.BlockElement(take) })
 		spoken = []markup{"It can be handed over to somebody else."}
+		switch r.For.Person { // “Let go” is last, so that a second press on “I take it” does not meet it
+		case conversation.Person{}:
+			elements = append(elements, ownButton(actionLetGo, "Let go"))
+			spoken = append(spoken, " If ", mention(r.Taken.ID), " can't work on it after all, they press “Let go”.")
+		case r.Taken:
+			elements = append(elements, ownButton(actionLetGo, "Let go"))
+			spoken = append(spoken, " Press “Let go” if you can't work on it after all.")
+		}
 		if r.For.Via != "" {
 			spoken = append(spoken, " Press “Not my app” if it is not yours.")
 		}
@@ -220,7 +229,9 @@ func (d *Doors) owned(ctx context.Context, i interaction, a action, at control, 
 	case actionJoin:
 		e, check = conversation.Joined{By: by, In: in}, by
 	case actionHand:
-		e, check = conversation.Took{By: by, In: in, To: to}, to
+		e, check = conversation.Took{By: by, In: in, To: to, Over: true}, to
+	case actionLetGo:
+		e = conversation.LetGo{By: by, In: in}
 	case actionNotMine:
 		e = conversation.NotMine{By: by, In: in}
 	case actionName:
@@ -315,7 +326,7 @@ func onList(c conversation.Conversation, e conversation.Event) *page {
 			return say("Thank you. I tell ", mention(e.Owner.ID), " of ", id, ".")
 		}
 		return say("Thank you. I tell ", mention(e.Owner.ID), " of ", id, ", and remember it for this app.")
-	case conversation.Took, conversation.Opened, conversation.Chosen, conversation.Said, conversation.Revised, conversation.Found, conversation.Told, conversation.Unreached,
+	case conversation.Took, conversation.LetGo, conversation.Opened, conversation.Chosen, conversation.Said, conversation.Revised, conversation.Found, conversation.Told, conversation.Unreached,
 		conversation.Corrected, conversation.Passed,
 		conversation.Linked, conversation.Seen, conversation.Ruled, conversation.Posted, conversation.Gone, conversation.Unreachable:
 	}

@@ -209,7 +209,7 @@ func TestTakingHandingOverAndJoining(t *testing.T) {
 		stale := root
 		check(t, d.Click(alice, triage, root.TS, "I take it"))
 		root = d.shows(root, "*Taken* by <@"+alice+">")
-		if got := labels(root); got != "Join [Hand over…]" {
+		if got := labels(root); got != "Join Let go [Hand over…]" {
 			t.Errorf("once taken it has %s", got)
 		}
 		check(t, d.ClickOn(bob, stale, "I take it"))
@@ -235,6 +235,23 @@ func TestTakingHandingOverAndJoining(t *testing.T) {
 			t.Errorf("who joined has %s", got)
 		}
 		d.find(d.DM(bob), "*1. Is ")
+		check(t, d.Click(bob, triage, root.TS, "Let go"))
+		d.told(bob, "Only <@"+dana+"> can let go of it")
+		mine := d.shows(hers, "*Taken* by <@"+dana+">")
+		if got := labels(mine); got != "Not my app Let go [Hand over…]" {
+			t.Errorf("who has it has %s", got)
+		}
+		check(t, d.Click(dana, mine.Channel, mine.TS, "Let go"))
+		root = d.shows(root, "*Taken* by nobody: <@"+dana+"> let go of it")
+		hers = d.shows(hers, "by nobody")
+		if got := labels(root) + " / " + labels(hers); got != "I take it Join [Hand over…] / I take it [Hand over…]" {
+			t.Errorf("once nobody has it there are %s", got)
+		}
+		d.find(security, id+": <@"+dana+"> let go of it, and no owner is known")
+		check(t, d.ClickOn(dana, mine, "Let go"))
+		d.find(d.DM(dana), "You let go of it already")
+		check(t, d.Select(bob, triage, root.TS, actionHand, dana))
+		root = d.shows(root, "*Taken* by <@"+dana+">")
 		check(t, d.Click(bob, triage, root.TS, "Join"))
 		d.told(bob, "in our direct message already")
 		check(t, d.Click(guest, triage, root.TS, "Join"))

@@ -120,6 +120,8 @@ func renderRoot(p *page, r conversation.Root, m marker) {
 	}
 	if r.Taken.ID != "" {
 		line("Taken", "by ", mention(r.Taken.ID))
+	} else if r.LeftBy.ID != "" && !r.Closed {
+		line("Taken", "by nobody: ", mention(r.LeftBy.ID), " let go of it")
 	}
 	line("Opened", openedBy(r)...)
 	if len(r.Related) > 0 {

@@ -53,7 +53,7 @@ var helpTopics = map[string][]markup{
 	"owners": {
 		bold("Owners"), newline,
 		"I look for an app's owners among those people named before, then in the directory, the alert and the service map, until I find somebody I may tell. They get a direct message with the same questions as the channel. The root message says where I looked and what came of it.", newline,
-		"• ", bold("I take it"), " says that you work on it; ", bold("Hand over…"), " gives it to somebody, who is told", newline,
+		"• ", bold("I take it"), " says that you work on it; ", bold("Hand over…"), " gives it to somebody, who is told; ", bold("Let go"), " says that you don't work on it after all", newline,
 		"• ", bold("Join"), " brings it into our direct message, too", newline,
 		"• ", bold("Not my app"), " in the direct message takes it off you, and asks whose it is; I remember that for the app", newline,
 		"• ", code("/rehome digest daily"), ": one message a day instead of one for each; ", code("digest now"), " takes it back", newline,
@@ -82,7 +82,7 @@ func helpPage(topic string) *page {
 			words []string
 		}{
 			{"start", []string{"open", "form", "new", "triage"}}, {"answer", []string{"answers", "change", "question", "questions"}},
-			{"owners", []string{"owner", "digest", "take", "join", "hand", "handover"}}, {"list", []string{"show", "mine", "team", "overdue"}}, {"policy", []string{"table", "tables", "1p", "3p"}},
+			{"owners", []string{"owner", "digest", "take", "join", "hand", "handover", "let", "letgo"}}, {"list", []string{"show", "mine", "team", "overdue"}}, {"policy", []string{"table", "tables", "1p", "3p"}},
 		} {
 			if slices.Contains(t.words, topic) {
 				return say(helpTopics[t.topic]...)
