@@ -42,7 +42,7 @@ func sayFallen(q Asked) policy.Text {
 }
 
 func sayWaiting(open int) policy.Text {
-	return policy.Say("An answer is being changed: question " + strconv.Itoa(open) + " comes first. Nothing else changed.")
+	return policy.Say("An answer is being changed: question " + strconv.Itoa(open) + " comes first. Nothing changed.")
 }
 
 // sayWaits says why a question waits.
@@ -221,6 +221,9 @@ func HowKnown(f policy.Fact) string {
 	case policy.FromTitle:
 		return orElse(f.Why, "from the title")
 	case policy.FromAlert:
+		if strings.HasPrefix(f.Why, "its ") {
+			return "from the alert: " + f.Why
+		}
 		return orElse(f.Why, "from the alert")
 	case policy.FromDirectory:
 		return orElse(f.Why, "from the directory")

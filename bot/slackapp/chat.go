@@ -341,7 +341,11 @@ func withoutURL(err error) error {
 }
 
 // Self is who we are in the workspace.
-type Self struct{ Team, TeamID, UserID, BotID string }
+type Self struct {
+	Team, TeamID, UserID, BotID string
+
+	URL string // of the workspace: https://contoso.slack.com/
+}
 
 // ErrTokenRefused is in Identify's and Stand's errors when Slack answers and
 // does not take the bot token: asking again is no use.
@@ -368,7 +372,7 @@ func (c *Chat) whoAmI(ctx context.Context) (Self, http.Header, error) {
 		}
 		return Self{}, nil, fmt.Errorf("asking Slack who we are: %w", f)
 	}
-	return Self{Team: r.Team, TeamID: r.TeamID, UserID: r.UserID, BotID: r.BotID}, r.Header, nil
+	return Self{Team: r.Team, TeamID: r.TeamID, UserID: r.UserID, BotID: r.BotID, URL: r.URL}, r.Header, nil
 }
 
 // onceOK remembers the first success of a function.

@@ -67,6 +67,11 @@ func (d *Doors) answerTo(ctx context.Context, r request) (p *page, opened bool, 
 	case "list":
 		p, err = d.listPage(ctx, r, rest)
 		return p, false, err
+	case "mine", "team", "overdue":
+		if rest == "" {
+			p, err = d.listPage(ctx, r, first)
+			return p, false, err
+		}
 	case "digest":
 		p, err = d.preferDigest(ctx, r.key, r.user, rest)
 		return p, false, err
@@ -82,7 +87,16 @@ func (d *Doors) answerTo(ctx context.Context, r request) (p *page, opened bool, 
 			p, err = d.showPage(ctx, said[0]) // “what about RH-3?”
 			return p, false, err
 		}
-		return unclearPage(facts, unknown), false, nil
+		if isGreeting(r.text) {
+			return helpPage(""), false, nil
+		}
+		if topic, ok := helpTopic(r.text); ok {
+			return helpPage(topic), false, nil
+		}
+		if len(facts) == 0 && len(r.text) <= 80 {
+			unknown = []string{r.text} // all of it, not only the words that might have meant something
+		}
+		return unclearPage(facts, unknown, meant(r.text, d.Bot.Policy.Titles())...), false, nil
 	}
 	o, err := d.open(ctx, r, facts, unknown)
 	if err != nil {
@@ -196,7 +210,8 @@ func (d *Doors) listPage(ctx context.Context, r request, which string) (*page, e
 		return say(code("/rehome list"), " takes ", code("mine"), ", ", code("team"), " or ", code("overdue"), ", not ", code(cut(which, 80)), ". Without any of them it lists what is yours."), nil
 	}
 	now := d.Bot.Now()
-	var found []conversation.Root
+	late := which == "overdue"
+	var found []listing
 	count := 0
 	err := d.Bot.Store.List(ctx, func(c conversation.Conversation) bool {
 		card, _ := c.Card(conversation.RootKey, now)
@@ -205,7 +220,11 @@ func (d *Doors) listPage(ctx context.Context, r request, which string) (*page, e
 			return true
 		}
 		count++
-		if found = append(found, root); len(found) > listLength {
+		found = append(found, listing{Root: root, at: threadFor(c, r.user)})
+		if late { // the one that has been late for longest comes last here, and first in the list
+			slices.SortStableFunc(found, func(a, b listing) int { return b.Due.Compare(a.Due) })
+		}
+		if len(found) > listLength {
 			found = found[1:]
 		}
 		return true
@@ -216,7 +235,46 @@ func (d *Doors) listPage(ctx context.Context, r request, which string) (*page, e
 	if which == "team" && r.place.IsDirect() {
 		which = "all" // a direct message has no team
 	}
+	d.linkTo(ctx, found)
 	return listed(which, count, found), nil
+}
+
+// A listing is a conversation on a list.
+type listing struct {
+	conversation.Root
+	at      conversation.Thread // where it is worked on
+	address string              // of that thread, or ""
+}
+
+// threadFor returns the thread that a person can open: their own, or else a
+// channel's.
+func threadFor(c conversation.Conversation, user string) (at conversation.Thread) {
+	for _, t := range c.Threads {
+		switch {
+		case t.RootTS() == "":
+		case t.For.ID == user, t.IsDirect() && c.By.ID == user && t.For.ID == "":
+			return t
+		case !t.IsDirect() && at.Channel == "":
+			at = t
+		}
+	}
+	return at
+}
+
+// linkTo fills in the addresses of threads. They are put together as Slack puts
+// a message's permalink together, since it could not be asked for each in time.
+func (d *Doors) linkTo(ctx context.Context, list []listing) {
+	ctx, cancel := context.WithTimeout(ctx, profileWithin)
+	defer cancel()
+	self, err := d.Chat.Identify(ctx)
+	if err != nil || self.URL == "" {
+		return // a list without links is still a list
+	}
+	for i, l := range list {
+		if channelID.MatchString(l.at.Channel) {
+			list[i].address = strings.TrimSuffix(self.URL, "/") + "/archives/" + l.at.Channel + "/p" + strings.ReplaceAll(l.at.RootTS(), ".", "")
+		}
+	}
 }
 
 // over reports whether nothing is waited for in a conversation.
@@ -247,7 +305,7 @@ func concerns(c conversation.Conversation, user string) bool {
 		slices.ContainsFunc(c.Asked, func(q conversation.Asked) bool { return q.By.ID == user })
 }
 
-func listed(which string, count int, found []conversation.Root) *page {
+func listed(which string, count int, found []listing) *page {
 	var p page
 	heading := map[string]string{"mine": "Open and yours", "team": "Open in this channel", "all": "Open", "overdue": "Open and overdue"}[which]
 	if count == 0 {
@@ -260,13 +318,17 @@ func listed(which string, count int, found []conversation.Root) *page {
 	}
 	p.say(lines...)
 	if count > len(found) {
-		p.note(words(fmt.Sprintf("The newest %d are shown.", len(found))))
+		shown := "The newest %d are shown."
+		if which == "overdue" {
+			shown = "The %d that have been overdue for longest are shown."
+		}
+		p.note(words(fmt.Sprintf(shown, len(found))))
 	}
 	return &p
 }
 
 // line is a conversation in one line.
-func line(r conversation.Root) []markup {
+func line(r listing) []markup {
 	out := []markup{"• ", bold(words(r.ID)), " ", words(cut(orElse(r.Title, "title not known yet"), 100))}
 	if r.App+r.AppID != "" {
 		out = append(out, " · ", code(cut(orElse(r.App, r.AppID), 60)))
@@ -277,16 +339,27 @@ func line(r conversation.Root) []markup {
 	if r.Overdue {
 		out = append(out, " · ", bold("overdue"))
 	}
-	return append(append(out, " · "), prose(r.Status)...)
+	if r.Taken.ID != "" {
+		out = append(out, " · taken by ", mention(r.Taken.ID))
+	}
+	out = append(append(out, " · "), prose(r.Status)...)
+	if r.address != "" {
+		out = append(out, " · ", link("its thread", r.address))
+	}
+	return out
 }
+
+// showable is a conversation as people name it after “show”: RH-7, rh7, #7, 7.
+var showable = regexp.MustCompile(`(?i)^[ .#]*(?:rh)?[ #-]*([0-9]{1,18})[ .?]*$`)
 
 // showPage shows one conversation as it stands. It is named by its number, with
 // or without RH- before it.
 func (d *Doors) showPage(ctx context.Context, which string) (*page, error) {
-	n := strings.TrimPrefix(strings.ToUpper(strings.Trim(which, " .")), "RH-")
-	if n == "" || strings.Trim(n, "0123456789") != "" {
+	m := showable.FindStringSubmatch(which)
+	if m == nil {
 		return say("Say which one by its number: ", code("/rehome show RH-7"), ", or ", code("show 7"), ". ", code("/rehome list"), " shows what is open and yours, ", code("list team"), " what is open here."), nil
 	}
+	n := m[1]
 	id := "RH-" + strings.TrimLeft(n, "0")
 	c, err := d.Bot.Store.Get(ctx, id)
 	if errors.Is(err, bot.ErrNotFound) {

@@ -32,11 +32,13 @@ func (d *Doors) publishHome(ctx context.Context, user string) {
 
 func (d *Doors) homeView(ctx context.Context, user string) (slack.HomeTabViewRequest, error) {
 	now := d.Bot.Now()
-	var mine []conversation.Root
+	var mine []listing
+	count := 0
 	err := d.Bot.Store.List(ctx, func(c conversation.Conversation) bool {
 		card, _ := c.Card(conversation.RootKey, now)
 		if r, ok := card.(conversation.Root); ok && !over(c) && concerns(c, user) {
-			if mine = append(mine, r); len(mine) > homeLength {
+			count++
+			if mine = append(mine, listing{Root: r, at: threadFor(c, user)}); len(mine) > homeLength {
 				mine = mine[1:]
 			}
 		}
@@ -45,6 +47,7 @@ func (d *Doors) homeView(ctx context.Context, user string) (slack.HomeTabViewReq
 	if err != nil {
 		return slack.HomeTabViewRequest{}, err
 	}
+	d.linkTo(ctx, mine)
 	var p page
 	p.header("Rehome")
 	p.say("I help with violations of Entra apps' credentials: a certificate in the wrong tenant or cloud, secrets where a certificate belongs, a credential due for rotation. I ask what I cannot infer, and give you the steps.")
@@ -52,12 +55,15 @@ func (d *Doors) homeView(ctx context.Context, user string) (slack.HomeTabViewReq
 	start.Style = slack.StylePrimary
 	p.controls(homeStart, nil, start)
 	p.rule()
-	p.header(fmt.Sprintf("Open and yours: %d", len(mine)))
+	p.header(fmt.Sprintf("Open and yours: %d", count))
 	if len(mine) == 0 {
 		p.say("Nothing is waiting for you.")
 	}
 	for _, r := range slices.Backward(mine) {
 		p.say(line(r)...)
+	}
+	if count > len(mine) {
+		p.note(words(fmt.Sprintf("The newest %d are shown.", len(mine))))
 	}
 	p.note(d.version()...)
 	p.stamp("home")

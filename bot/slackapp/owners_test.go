@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slack-go/slack"
+
 	"rehome/bot"
 	"rehome/bot/sandbox"
 	"rehome/conversation"
@@ -198,6 +200,36 @@ func (d *desk) countIn(channel, words string) (n int) {
 		}
 	}
 	return n
+}
+
+// TestAListSaysWhatIsLateAndLeadsThere: what is overdue comes with the latest
+// first, says who has it, and has an address that is Slack's own.
+func TestAListSaysWhatIsLateAndLeadsThere(t *testing.T) {
+	d := sit(t, owning("http"))
+	ids := []string{}
+	for _, days := range []int{-3, -9, 400000, -6} {
+		n := len(ids) + 1
+		ids = append(ids, d.alert(n, func(v *policy.Violation) { v.Due = may.AddDate(0, 0, days) }))
+	}
+	first := d.shows(d.find(triage, "*"+ids[0]+" · "), "owners of the application: none")
+	d.settle()
+	check(t, d.Click(alice, triage, first.TS, "I take it"))
+	d.shows(first, "*Taken* by")
+	check(t, d.Command(bob, triage, "/rehome", "list overdue"))
+	e := d.Ephemerals(bob)
+	got := e[len(e)-1].Text
+	at := func(id string) int { return strings.Index(got, "*"+id+"*") }
+	if !strings.HasPrefix(got, "*Open and overdue: 3*") || at(ids[2]) >= 0 || at(ids[1]) < 0 || at(ids[1]) > at(ids[3]) || at(ids[3]) > at(ids[0]) {
+		t.Errorf("the latest is not first:\n%s", got)
+	}
+	if !strings.Contains(got, "taken by <@"+alice+"> · ") {
+		t.Errorf("it does not say who has it:\n%s", got)
+	}
+	link, err := d.chat.api.GetPermalinkContext(t.Context(), &slack.PermalinkParameters{Channel: triage, Ts: first.TS})
+	check(t, err)
+	if !strings.Contains(got, "<"+link+"|its thread>") {
+		t.Errorf("it does not lead to %s:\n%s", link, got)
+	}
 }
 
 func TestTakingHandingOverAndJoining(t *testing.T) {

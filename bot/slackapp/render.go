@@ -209,7 +209,7 @@ func answeredBy(by conversation.Person) markup {
 func renderOpen(p *page, q conversation.Question, prompt markup, m marker) {
 	p.say(bold(prompt))
 	if q.Chosen.Label != "" {
-		p.say("Until you choose, the answer that holds is ", bold(words(q.Chosen.Label)), ".")
+		p.say("Until you choose, the answer that holds is ", bold(words(q.Chosen.Label)), ". Choose it again to keep it.")
 	}
 	choices := q.Need.Choices
 	if hints := hintsOf(choices); len(hints) > 0 && len(choices) <= maxButtons {

@@ -510,8 +510,11 @@ func TestTheFormKeepsNoSecretOfAnAddress(t *testing.T) {
 func goldenView(t *testing.T, name string, v sandbox.View) {
 	t.Helper()
 	blocks := digests.ReplaceAll(v.Blocks, []byte("sha256:…")) // of policy files that other people edit
+	blocks = threads.ReplaceAll(blocks, []byte("https://contoso.example/archives/D1/p1")) // of this run's sandbox
 	golden(t, name, v.TitleText(), json.RawMessage(blocks))
 }
+
+var threads = regexp.MustCompile(`http://127\.0\.0\.1:[0-9]+/archives/[A-Z0-9]+/p[0-9]+`)
 
 var digests = regexp.MustCompile(`sha256:[0-9a-f]+`)
 
@@ -559,7 +562,16 @@ func TestQuestionsAboutWhatThereIs(t *testing.T) {
 		{"show", "by its number: `/rehome show RH-7`"},
 		{"show ../../etc", "by its number"},
 		{"gallatin", "`gallatin` may mean the cloud Mooncake or the tenant Torus Gallatin, so nothing was opened"},
-		{"frobnicate the widget", "I made nothing of `frobnicate"},
+		{"frobnicate the widget", "I made nothing of `frobnicate the widget`, so nothing was opened"},
+		{"my cert is in the wrong tenant", "I made nothing of `my cert is in the wrong tenant`"},
+		{"lst", "Did you mean `/rehome list`?"},
+		{"overdue", "Open and overdue: none"},
+		{"Team", "Open in this channel: none"},
+		{"show rh7", "There is no `RH-7`"},
+		{"show #7", "There is no `RH-7`"},
+		{"hello!", "*What I do*"},
+		{"change", "*Answering*"},
+		{"hand over", "*Owners*"},
 		{"digest", "`/rehome digest daily`"},
 		{"digest hourly", "`/rehome digest daily`"},
 		{"digest DAILY", "once a day"},
@@ -592,7 +604,7 @@ func TestQuestionsAboutWhatThereIs(t *testing.T) {
 	ask(title + " 3P")
 	d.settle()
 	for _, c := range []struct{ text, want string }{
-		{"list", "*RH-1* " + title}, {"list team", "*RH-1*"}, {"list overdue", "none"}, {"show rh-1", "*RH-1 · "}, {"RH-1", "*RH-1 · "}, {"what about rh-1?", "*RH-1 · "}, {"RH-9 please", "There is no `RH-9`"}, {"RH-1 or RH-2", "I made nothing of"}, {"show 01", "*RH-1 · "}, {"show 1", "Worked on in <#" + triage + ">"},
+		{"list", "*RH-1* " + title}, {"list team", "|its thread>"}, {"list overdue", "none"}, {"show rh-1", "*RH-1 · "}, {"RH-1", "*RH-1 · "}, {"what about rh-1?", "*RH-1 · "}, {"RH-9 please", "There is no `RH-9`"}, {"RH-1 or RH-2", "I made nothing of"}, {"show 01", "*RH-1 · "}, {"show 1", "Worked on in <#" + triage + ">"},
 	} {
 		if got := ask(c.text); !strings.Contains(got, c.want) {
 			t.Errorf("/rehome %s: want %q in\n%s", c.text, c.want, got)

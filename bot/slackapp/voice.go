@@ -74,25 +74,32 @@ var helpTopics = map[string][]markup{
 
 // helpPage explains a topic, or everything.
 func helpPage(topic string) *page {
-	topic = strings.ToLower(strings.TrimSpace(topic))
-	text, ok := helpTopics[topic]
-	if !ok {
-		for _, t := range []struct {
-			topic string
-			words []string
-		}{
-			{"start", []string{"open", "form", "new", "triage"}}, {"answer", []string{"answers", "change", "question", "questions"}},
-			{"owners", []string{"owner", "digest", "take", "join", "hand", "handover", "let", "letgo"}}, {"list", []string{"show", "mine", "team", "overdue"}}, {"policy", []string{"table", "tables", "1p", "3p"}},
-		} {
-			if slices.Contains(t.words, topic) {
-				return say(helpTopics[t.topic]...)
-			}
-		}
-		p := say("There is no help on ", code(topic), ". This is what I can do:")
-		p.say(helpTopics[""]...)
-		return p
+	if strings.TrimSpace(topic) == "" {
+		return say(helpTopics[""]...)
 	}
-	return say(text...)
+	if known, ok := helpTopic(topic); ok {
+		return say(helpTopics[known]...)
+	}
+	p := say("There is no help on ", code(topic), ". This is what I can do:")
+	p.say(helpTopics[""]...)
+	return p
+}
+
+// helpTopic returns the topic that a word is about, if there is one.
+func helpTopic(word string) (topic string, ok bool) {
+	word = strings.ToLower(strings.Trim(word, " .?!"))
+	for _, t := range []struct {
+		topic string
+		words []string
+	}{
+		{"start", []string{"open", "form", "new", "triage"}}, {"answer", []string{"answers", "change", "question", "questions"}},
+		{"owners", []string{"owner", "digest", "take", "join", "hand", "handover", "hand over", "let go"}}, {"list", []string{"show", "mine", "team", "overdue", "status"}}, {"policy", []string{"table", "tables", "1p", "3p"}},
+	} {
+		if word == t.topic || slices.Contains(t.words, word) {
+			return t.topic, true
+		}
+	}
+	return "", false
 }
 
 // secretWords tell somebody that what they typed held a secret.
@@ -100,9 +107,13 @@ func secretWords(found []string) []markup {
 	return []markup{"What you wrote holds what looks like ", bold(words(strings.Join(found, " and "))), ". I kept nothing of it. Wherever you took it from, and wherever you wrote it: treat it as exposed, and replace it."}
 }
 
-// unclearPage says why words opened nothing, and what would.
-func unclearPage(facts policy.Facts, unknown []string) *page {
+// unclearPage says why words opened nothing, and what would. meant is what they
+// may have been meant to be.
+func unclearPage(facts policy.Facts, unknown []string, meant ...markup) *page {
 	p := unclear(facts, unknown, ", so nothing was opened.")
+	if len(meant) > 0 {
+		p.say(meant...)
+	}
 	p.say(helpTopics[""]...)
 	return p
 }
