@@ -35,6 +35,7 @@ type Root struct {
 	LeftBy   Person    // who let go of it, while nobody works on it
 	Related  []string  // other conversations about the same app
 	For      Owner     // in an owner's direct message: that owner
+	Instead  Person    // there: whom somebody named, once it is not theirs
 	Closed   bool
 	OpenedBy Person      // nobody for an alert
 	Source   string      // s360, slack, …

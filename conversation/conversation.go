@@ -107,8 +107,8 @@ type Owner struct {
 	Why   string     `json:"why,omitempty"`   // NotReach: the code of why
 	Heard bool       `json:"heard,omitempty"` // they were told of it once, whatever State is now
 
-	// Denied says that it was handed to them though they said that it is not theirs:
-	// that is what they are again when they don't work on it any more.
+	// Denied says that they work on it though they said that it is not theirs: that
+	// is what they are again when they don't any more.
 	Denied bool `json:"denied,omitempty"`
 }
 

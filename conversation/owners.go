@@ -325,9 +325,11 @@ func (t *turn) took(e Took) {
 	switch {
 	case e.To == e.By && before.ID == "":
 		t.record(e.By, "takes it")
+		t.worksAnyway(e.By)
 		return
 	case e.To == e.By:
 		t.record(e.By, "takes it over from "+before.ID)
+		t.worksAnyway(e.By)
 		t.tell(before, t.c.threadOf(before), text(who(e.By), plain(" took "+t.c.ID+" over from you.")))
 		return
 	}
@@ -351,6 +353,19 @@ const (
 	viaHanded  = "it was handed to them" // asked to work on it, and no owner
 	viaOwnWord = "their own word"
 )
+
+// worksAnyway is for somebody who takes what they said is not theirs: they hear
+// of it again, for as long as they work on it.
+func (t *turn) worksAnyway(p Person) {
+	t.setOwner(p, func(o *Owner) {
+		if o.State != NotTheirs {
+			return
+		}
+		if o.State, o.Denied = ToldInOne, true; t.c.threadOf(p) >= 0 {
+			o.State = ToldAlone
+		}
+	})
+}
 
 // letGo lets whoever works on it stop. They are an owner as much as they were
 // before it was handed to them, and no more.

@@ -120,6 +120,9 @@ func (c Conversation) root(in int, now time.Time) Root {
 		// What became of the other owners is shown in the channel. In a direct
 		// message it would only cause edits.
 		r.For, r.Known, r.Hops, r.ReadAt = c.owner(c.Threads[in].For), nil, nil, time.Time{}
+		if r.For.State == NotTheirs {
+			r.Instead = c.Named
+		}
 	}
 	for _, l := range []policy.Link{
 		{Title: "Finding", URL: v.Source.URL}, {Title: "Guide", URL: v.Fix.URL}, {Title: "Work item", URL: v.Fix.WorkItemURL},

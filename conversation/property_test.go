@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +116,7 @@ func walk(t *testing.T, steps []byte) {
 		check(t, c)
 		c = deliver(p, c, effects, now)
 		check(t, c)
+		everythingIsShown(t, c, now)
 	}
 	readsTheSameWhenStored(t, c, now)
 }
@@ -331,6 +333,26 @@ func check(t *testing.T, c conversation.Conversation) {
 				if strings.Contains(s.Text.String(), "{") && !strings.Contains(s.Text.String(), "where") {
 					t.Fatalf("a blank is left in %s: %s", key, s.Text)
 				}
+			}
+		}
+	}
+}
+
+// everythingIsShown checks that once all is delivered each thread shows what the
+// conversation has to show, except to those who said that it is not theirs.
+func everythingIsShown(t *testing.T, c conversation.Conversation, now time.Time) {
+	t.Helper()
+	for _, th := range c.Threads {
+		denies := func(o conversation.Owner) bool {
+			return o.Person == th.For && o.State == conversation.NotTheirs
+		}
+		if th.Shown[conversation.RootKey].TS == "" || slices.ContainsFunc(c.Owners, denies) {
+			continue
+		}
+		for _, key := range c.Keys() {
+			card, _ := c.Card(key, now)
+			if shown := th.Shown[key]; key != conversation.RootKey && shown.Digest != conversation.Digest(card) {
+				t.Fatalf("%s does not show %s as it is: %+v", th.Channel, key, card)
 			}
 		}
 	}

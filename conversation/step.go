@@ -735,9 +735,10 @@ func (t *turn) unreachable(e Unreachable) {
 }
 
 // end works out which cards changed and returns the conversation with its effects:
-// first the edits of cards that are there, then the new cards, then the root.
+// first the edits of cards that are there, then the new cards, then what somebody
+// missed while it was not theirs, then the root.
 func (t *turn) end() (Conversation, []Effect) {
-	var edits, posts, root []Effect
+	var edits, posts, back, root []Effect
 	wasKeys := t.was.Keys()
 	for _, key := range t.c.Keys() {
 		isNew := !slices.Contains(wasKeys, key)
@@ -749,8 +750,12 @@ func (t *turn) end() (Conversation, []Effect) {
 				if t.reachable(th) && (isNew || !t.rootLooksTheSame(in)) {
 					root = append(root, show)
 				}
-			case same, th.Shown[RootKey].TS == "", t.c.owner(th.For).State == NotTheirs:
-				// nothing to do, or it waits for the root, or it is none of theirs
+			case th.Shown[RootKey].TS == "", t.c.owner(th.For).State == NotTheirs:
+				// it waits for the root, or is none of theirs
+			case t.was.owner(th.For).State == NotTheirs:
+				back = append(back, show) // what they missed; what they did not miss is not edited
+			case same:
+				// nothing to do
 			case isNew:
 				posts = append(posts, show)
 			default:
@@ -758,14 +763,14 @@ func (t *turn) end() (Conversation, []Effect) {
 			}
 		}
 	}
-	changed := len(t.effects)+len(edits)+len(posts)+len(root)+len(t.shows) > 0
+	changed := len(t.effects)+len(edits)+len(posts)+len(back)+len(root)+len(t.shows) > 0
 	if changed || !reflect.DeepEqual(t.was.Threads, t.c.Threads) {
 		t.c.Rev++
 	}
-	if len(edits)+len(posts)+len(root) > 0 {
+	if len(edits)+len(posts)+len(back)+len(root) > 0 {
 		t.c.Updated = t.now
 	}
-	return t.c, dedupe(slices.Concat(t.effects, edits, posts, root, t.shows))
+	return t.c, dedupe(slices.Concat(t.effects, edits, posts, back, root, t.shows))
 }
 
 // looksTheSame reports whether a card shows what it showed before the turn. The

@@ -379,6 +379,9 @@ func standing(c conversation.Root) string {
 	for _, o := range c.Known {
 		out.WriteString("; " + o.ID + " " + string(o.State))
 	}
+	if c.Instead.ID != "" {
+		out.WriteString("; named instead: " + c.Instead.ID)
+	}
 	if c.Taken.ID != "" {
 		out.WriteString("; taken by " + c.Taken.ID)
 	}

@@ -60,6 +60,7 @@ func cards() map[string]conversation.Card {
 		"root-dm-mine":   told(conversation.Owner{Via: "owner of the application", State: conversation.ToldAlone}, func(r *conversation.Root) { r.Taken = by }),
 		"root-dm-joined": told(conversation.Owner{State: conversation.ToldAlone}),
 		"root-dm-not":    told(conversation.Owner{Via: "owner of the application", State: conversation.NotTheirs}),
+		"root-dm-named":  told(conversation.Owner{Via: "owner of the application", State: conversation.NotTheirs}, func(r *conversation.Root) { r.Instead = conversation.Person{ID: bob} }),
 		"root-dm-closed": told(conversation.Owner{Via: "owner of the application", State: conversation.NotTheirs}, func(r *conversation.Root) { r.Closed = true }),
 		"root-dm-nasty": told(conversation.Owner{Via: nasty, State: conversation.ToldAlone}, func(r *conversation.Root) {
 			r.Hops = []conversation.Hop{{Where: nasty, Result: nasty}}

@@ -43,7 +43,7 @@ func rootControls(p *page, r conversation.Root, m marker) {
 	var elements []slack.BlockElement
 	switch {
 	case r.For.State == conversation.NotTheirs:
-		whoseIsIt(p, id, r.AppID != "")
+		whoseIsIt(p, id, r.AppID != "", r.Instead)
 		return
 	case r.For.ID != "" && r.For.Via != "":
 		elements = []slack.BlockElement{take, ownButton(actionNotMine, "Not my app"), hand}
@@ -74,14 +74,21 @@ func rootControls(p *page, r conversation.Root, m marker) {
 }
 
 // whoseIsIt asks somebody who said that an app is not theirs. What they answer
-// is remembered for an app that has an id.
-func whoseIsIt(p *page, blockID string, named bool) {
+// is remembered for an app that has an id. Once somebody was named, they may
+// still say otherwise.
+func whoseIsIt(p *page, blockID string, kept bool, named conversation.Person) {
+	mine := ownButton(actionMine, "It is mine after all")
+	if named.ID != "" {
+		p.say("You said that this app is not yours, and ", mention(named.ID), " was named as its owner. If that is wrong, choose somebody else.")
+		p.controls(blockID, nil, personSelect(actionName, "Somebody else…"), mine)
+		return
+	}
 	then := markup(" I tell them.")
-	if named {
+	if kept {
 		then = " I tell them, and remember it for this app."
 	}
 	p.say("You said that this app is not yours. ", bold("Whose is it?"), then)
-	p.controls(blockID, nil, personSelect(actionName, "Whose is it?"), ownButton(actionMine, "It is mine after all"))
+	p.controls(blockID, nil, personSelect(actionName, "Whose is it?"), mine)
 }
 
 func ownButton(action, name string) *slack.ButtonBlockElement {
@@ -313,7 +320,7 @@ func onList(c conversation.Conversation, e conversation.Event) *page {
 			}
 			p = say("Noted already: ", id, ".")
 		}
-		whoseIsIt(p, marker{conversation: c.ID, key: keyList}.control(verbOwn), c.Facts.Value(policy.AppID) != "")
+		whoseIsIt(p, marker{conversation: c.ID, key: keyList}.control(verbOwn), c.Facts.Value(policy.AppID) != "", conversation.Person{})
 		return p
 	case conversation.Named:
 		if at := owner(e.Owner); at >= 0 && c.Named == e.Owner && c.Owners[at].State != conversation.NotTheirs {

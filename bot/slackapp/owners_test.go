@@ -173,6 +173,10 @@ func TestNotMyAppAsksWhoseItIsAndTellsThem(t *testing.T) {
 		d.told(carol, "<@"+guest+"> is a guest here, so I don't tell them, and nothing changed")
 		check(t, d.Select(carol, d.DM(carol), own.TS, actionName, dana))
 		d.find(d.DM(carol), "Thank you. I tell <@"+dana+">, and remember it for this app.")
+		own = d.shows(own, "this app is not yours, and <@"+dana+"> was named as its owner")
+		if got := labels(own); got != "It is mine after all [Somebody else…]" {
+			t.Errorf("once she named somebody she has %s", got)
+		}
 		hers := d.find(d.DM(dana), "*"+id+" · ")
 		if !strings.Contains(hers.Text, "a colleague says that this app is yours") {
 			t.Errorf("it does not say why:\n%s", hers.Text)

@@ -509,7 +509,7 @@ func TestTheFormKeepsNoSecretOfAnAddress(t *testing.T) {
 // goldenView compares a view as the sandbox got it.
 func goldenView(t *testing.T, name string, v sandbox.View) {
 	t.Helper()
-	blocks := digests.ReplaceAll(v.Blocks, []byte("sha256:…")) // of policy files that other people edit
+	blocks := digests.ReplaceAll(v.Blocks, []byte("sha256:…"))                            // of policy files that other people edit
 	blocks = threads.ReplaceAll(blocks, []byte("https://contoso.example/archives/D1/p1")) // of this run's sandbox
 	golden(t, name, v.TitleText(), json.RawMessage(blocks))
 }
