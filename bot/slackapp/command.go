@@ -76,7 +76,7 @@ func (d *Doors) answerTo(ctx context.Context, r request) (p *page, opened bool, 
 		p, err = d.preferDigest(ctx, r.key, r.user, rest)
 		return p, false, err
 	case "show":
-		p, err = d.showPage(ctx, rest)
+		p, err = d.showPage(ctx, r.user, rest)
 		return p, false, err
 	case "policy":
 		return d.policyPage(rest), false, nil
@@ -84,7 +84,7 @@ func (d *Doors) answerTo(ctx context.Context, r request) (p *page, opened bool, 
 	facts, unknown := d.Bot.Policy.Read(r.text, r.how)
 	if !certain(facts) {
 		if said := numbered.FindAllString(r.text, 2); len(said) == 1 {
-			p, err = d.showPage(ctx, said[0]) // “what about RH-3?”
+			p, err = d.showPage(ctx, r.user, said[0]) // “what about RH-3?”
 			return p, false, err
 		}
 		if isGreeting(r.text) {
@@ -354,7 +354,7 @@ var showable = regexp.MustCompile(`(?i)^[ .#]*(?:rh)?[ #-]*([0-9]{1,18})[ .?]*$`
 
 // showPage shows one conversation as it stands. It is named by its number, with
 // or without RH- before it.
-func (d *Doors) showPage(ctx context.Context, which string) (*page, error) {
+func (d *Doors) showPage(ctx context.Context, user, which string) (*page, error) {
 	m := showable.FindStringSubmatch(which)
 	if m == nil {
 		return say("Say which one by its number: ", code("/rehome show RH-7"), ", or ", code("show 7"), ". ", code("/rehome list"), " shows what is open and yours, ", code("list team"), " what is open here."), nil
@@ -387,6 +387,10 @@ func (d *Doors) showPage(ctx context.Context, which string) (*page, error) {
 	}
 	if direct {
 		p.note("Worked on in direct messages.")
+	}
+	leads := []listing{{at: threadFor(c, user)}}
+	if d.linkTo(ctx, leads); leads[0].address != "" {
+		p.note(link("Open its thread", leads[0].address))
 	}
 	return &p, nil
 }

@@ -604,7 +604,7 @@ func TestQuestionsAboutWhatThereIs(t *testing.T) {
 	ask(title + " 3P")
 	d.settle()
 	for _, c := range []struct{ text, want string }{
-		{"list", "*RH-1* " + title}, {"list team", "|its thread>"}, {"list overdue", "none"}, {"show rh-1", "*RH-1 · "}, {"RH-1", "*RH-1 · "}, {"what about rh-1?", "*RH-1 · "}, {"RH-9 please", "There is no `RH-9`"}, {"RH-1 or RH-2", "I made nothing of"}, {"show 01", "*RH-1 · "}, {"show 1", "Worked on in <#" + triage + ">"},
+		{"list", "*RH-1* " + title}, {"list team", "|its thread>"}, {"list overdue", "none"}, {"show rh-1", "*RH-1 · "}, {"RH-1", "*RH-1 · "}, {"what about rh-1?", "*RH-1 · "}, {"RH-9 please", "There is no `RH-9`"}, {"RH-1 or RH-2", "I made nothing of"}, {"show 01", "*RH-1 · "}, {"show 1", "Worked on in <#" + triage + ">"}, {"show 1", "|Open its thread>"},
 	} {
 		if got := ask(c.text); !strings.Contains(got, c.want) {
 			t.Errorf("/rehome %s: want %q in\n%s", c.text, c.want, got)

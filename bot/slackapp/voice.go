@@ -63,7 +63,7 @@ var helpTopics = map[string][]markup{
 		bold("Listing"), newline,
 		"• ", code("/rehome list"), " or ", code("list mine"), ": open, and taken, owned, opened or answered by you", newline,
 		"• ", code("/rehome list team"), ": open and worked on in the channel you are in; in our direct message, all that is open", newline,
-		"• ", code("/rehome list overdue"), ": open and past its due date, wherever it is worked on", newline,
+		"• ", code("/rehome list overdue"), ": open and past its due date, wherever it is worked on, the longest overdue first", newline,
 		"• ", code("/rehome show RH-1"), " or ", code("show 1"), ": one of them, open or not",
 	},
 	"policy": {
