@@ -116,7 +116,9 @@ func walk(t *testing.T, steps []byte) {
 		check(t, c)
 		c = deliver(p, c, effects, now)
 		check(t, c)
-		everythingIsShown(t, c, now)
+		if i%4 == 3 || i == len(steps)-1 {
+			everythingIsShown(t, c, now) // what is missing now is missing later
+		}
 	}
 	readsTheSameWhenStored(t, c, now)
 }
@@ -342,6 +344,11 @@ func check(t *testing.T, c conversation.Conversation) {
 // conversation has to show, except to those who said that it is not theirs.
 func everythingIsShown(t *testing.T, c conversation.Conversation, now time.Time) {
 	t.Helper()
+	is := map[string]string{}
+	for _, key := range c.Keys()[1:] { // the root differs between threads
+		card, _ := c.Card(key, now)
+		is[key] = conversation.Digest(card)
+	}
 	for _, th := range c.Threads {
 		denies := func(o conversation.Owner) bool {
 			return o.Person == th.For && o.State == conversation.NotTheirs
@@ -349,10 +356,9 @@ func everythingIsShown(t *testing.T, c conversation.Conversation, now time.Time)
 		if th.Shown[conversation.RootKey].TS == "" || slices.ContainsFunc(c.Owners, denies) {
 			continue
 		}
-		for _, key := range c.Keys() {
-			card, _ := c.Card(key, now)
-			if shown := th.Shown[key]; key != conversation.RootKey && shown.Digest != conversation.Digest(card) {
-				t.Fatalf("%s does not show %s as it is: %+v", th.Channel, key, card)
+		for key, digest := range is {
+			if th.Shown[key].Digest != digest {
+				t.Fatalf("%s does not show %s as it is", th.Channel, key)
 			}
 		}
 	}

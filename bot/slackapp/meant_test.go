@@ -25,6 +25,8 @@ func TestWhatIsNearlyKnownIsSuggested(t *testing.T) {
 		{"show me what to do with this thing", ""},
 		{"my cert is in the wrong tenant", ""},
 		{"frobnicate", ""},
+		{"late", ""}, // two letters from “list”
+		{"00000000-0000-0000-0000-000000000000", ""},
 		{"", ""},
 		{strings.Repeat("list ", 1000), ""},
 	} {

@@ -540,6 +540,19 @@ func TestTheHomeTab(t *testing.T) {
 	})
 }
 
+func TestTheHomeTabCountsWhatItDoesNotShow(t *testing.T) {
+	d := sit(t, set{door: "http"})
+	for range homeLength + 2 {
+		check(t, d.Command(alice, triage, "/rehome", "cloud-mismatch"))
+	}
+	check(t, d.OpenHome(alice))
+	d.await("the Home tab counts them", func() bool {
+		v, _ := d.Home(alice)
+		all := v.TitleText() + strings.Join(v.BlockTexts(), " ")
+		return strings.Contains(all, fmt.Sprint("Open and yours: ", homeLength+2)) && strings.Contains(all, fmt.Sprintf("The newest %d are shown.", homeLength))
+	})
+}
+
 func TestQuestionsAboutWhatThereIs(t *testing.T) {
 	d := sit(t, set{door: "http"})
 	ask := func(text string) string {
