@@ -228,7 +228,7 @@ func (b *Bot) once(ctx context.Context, d store.Delivery, m Message, send func()
 		return *o, nil
 	}
 	if m.TS == "" && !d.MaybeSent.IsZero() {
-		at, found, o := b.find(ctx, d, m)
+		at, found, o := b.findEither(ctx, d, m)
 		switch {
 		case o != nil:
 			return *o, nil
@@ -303,6 +303,18 @@ func (b *Bot) find(ctx context.Context, d store.Delivery, m Message) (At, bool, 
 	}
 	log.Warn("cannot look for a message that may have been sent; sending it again, as the settings say", "code", f.Code)
 	return At{}, false, nil
+}
+
+// findEither is find for a message of a single delivery. Words stand outside their
+// thread when they were sent before it was known that what it hangs on is there:
+// they are looked for in both places.
+func (b *Bot) findEither(ctx context.Context, d store.Delivery, m Message) (At, bool, *store.Outcome) {
+	at, found, o := b.find(ctx, d, m)
+	if found || o != nil || m.Card != nil || m.ThreadTS == "" {
+		return at, found, o
+	}
+	m.ThreadTS = ""
+	return b.find(ctx, d, m)
 }
 
 // codeUnsure is the code of a message that is given up though it may be there.

@@ -341,6 +341,38 @@ func TestEverythingIsSaidOnceThroughAHostileSlackAndKills(t *testing.T) {
 	})
 }
 
+// TestAnAnswerThatOvertookItsThreadIsSaidOnce presses a button of a root in a direct
+// message of which it is not known yet that it is there: the answer stands outside
+// the thread then, and is looked for when there is one.
+func TestAnAnswerThatOvertookItsThreadIsSaidOnce(t *testing.T) {
+	var breaks atomic.Bool
+	lost := func(method string, _ int) sandbox.Fault {
+		if breaks.Load() && method == "chat.postMessage" {
+			return sandbox.Fault{Kind: sandbox.FailAfter}
+		}
+		return sandbox.Fault{}
+	}
+	dana := conversation.Person{ID: dana}
+	inWorld(t, lost, nil, func(w *world) {
+		id := w.alert(triage, ledger)
+		w.drain(time.Minute)
+		breaks.Store(true)
+		w.says(id, conversation.Joined{By: dana})
+		check(t, w.Await(w.t.Context(), func() bool { return len(w.Messages(w.DM(dana.ID))) == 1 }))
+		pass(5 * time.Second)
+		for range 2 {
+			w.says(id, conversation.Took{By: dana, To: dana, In: 1})
+		}
+		check(t, w.Await(w.t.Context(), func() bool { return len(w.Messages(w.DM(dana.ID))) == 2 }))
+		breaks.Store(false)
+		w.drain(5 * time.Minute)
+		w.once()
+		if dm := w.Messages(w.DM(dana.ID)); len(dm) != 2 || !strings.Contains(dm[1].Text, "has it already") {
+			t.Errorf("the direct message is\n%s", w.Transcript())
+		}
+	})
+}
+
 // answering is a directory that answers each query.
 type answering func(bot.AppQuery) []bot.OwnerEntry
 
