@@ -135,6 +135,11 @@ func wishOf(p conversation.Person) string { return "person/" + p.ID + "/digest" 
 // tellAt returns when a person may be told of what is not urgent, now or later. d
 // is the oldest of it.
 func (b *Bot) tellAt(ctx context.Context, d store.Delivery, to conversation.Person, now time.Time) time.Time {
+	how, _, err := b.wish(ctx, to)
+	daily := err == nil && how == digestDaily
+	if b.Manners.Quiet.Off && !daily {
+		return now // whatever hour it is where they are
+	}
 	at := now
 	var zone *time.Location
 	p, err := b.People.Person(ctx, Identity{ID: to.ID})
@@ -148,7 +153,7 @@ func (b *Bot) tellAt(ctx context.Context, d store.Delivery, to conversation.Pers
 	if zone == nil {
 		zone = time.UTC
 	}
-	if how, _, err := b.wish(ctx, to); err == nil && how == digestDaily {
+	if daily {
 		at = nextHour(d.Created, at, b.Manners.Digest, zone)
 	}
 	return b.Manners.Quiet.until(at, zone)

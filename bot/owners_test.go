@@ -126,6 +126,45 @@ func report(t *testing.T, ctx context.Context, b *Bot, id string, change ...func
 	return done[0].Conversation.ID
 }
 
+// timeless is people of whom nobody says in which time zone they are.
+type timeless struct{ *crowd }
+
+func (p timeless) Person(ctx context.Context, who Identity) (Profile, error) {
+	if who.ID != "" {
+		return Profile{}, &Failure{Kind: Again, Code: "timeout"}
+	}
+	return p.crowd.Person(ctx, who)
+}
+
+// TestWhereThereAreNoQuietHoursNobodysTimeIsAskedFor has a Slack that finds people
+// by mail and says nothing else of them.
+func TestWhereThereAreNoQuietHoursNobodysTimeIsAskedFor(t *testing.T) {
+	dir := directoryOf(func(q AppQuery) AppEntry {
+		return AppEntry{ReadAt: time.Now(), AppID: q.AppID, Owners: []OwnerEntry{user("carol@contoso.com")}}
+	})
+	for name, tc := range map[string]struct {
+		off, daily bool
+		told       int
+	}{
+		"no quiet hours": {off: true, told: 1}, "quiet hours": {}, "one digest a day": {off: true, daily: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			people := timeless{anOffice()}
+			atOffice(t, dir, people.crowd, func(b *Bot) { b.People, b.Manners.Quiet.Off = people, tc.off }, func(ctx context.Context, b *Bot, chat *room) {
+				if err := b.PreferDigest(ctx, "k", conversation.Person{ID: "UCAROL"}, tc.daily); err != nil {
+					t.Fatal(err)
+				}
+				id := report(t, ctx, b, "KAI-1")
+				pass(30 * time.Second)
+				synctest.Wait()
+				if got := roots(chat, id, "CAROL"); got != tc.told {
+					t.Errorf("after half a minute carol was told %d times, want %d:\n%s", got, tc.told, chat.heard())
+				}
+			})
+		})
+	}
+}
+
 func hops(t *testing.T, b *Bot, id string) string {
 	t.Helper()
 	c, err := b.Store.Get(t.Context(), id)
