@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,13 +20,14 @@ import (
 type verdict struct {
 	seed                              uint64
 	alerts, messages, kills, faults   int
+	direct, lists, reports            int // of the messages
 	lost, doubled, disordered, others int
 	wrong                             []string // each in words
 }
 
 func (v *verdict) String() string {
-	return fmt.Sprintf("seed %d: %d alerts, %d messages, %d kills, %d faults of Slack: %d lost, %d doubled, %d out of order, %d otherwise wrong",
-		v.seed, v.alerts, v.messages, v.kills, v.faults, v.lost, v.doubled, v.disordered, v.others)
+	return fmt.Sprintf("seed %d: %d alerts, %d messages (%d of them in direct messages, %d lists and %d reports), %d kills, %d faults: %d lost, %d doubled, %d out of order, %d otherwise wrong",
+		v.seed, v.alerts, v.messages, v.direct, v.lists, v.reports, v.kills, v.faults, v.lost, v.doubled, v.disordered, v.others)
 }
 
 func (v *verdict) note(count *int, format string, args ...any) {
@@ -39,6 +41,7 @@ func (v *verdict) note(count *int, format string, args ...any) {
 //     conversation came of anything else
 //   - every message of it was posted once, in its place, one after the other, and
 //     shows how things stand
+//   - its owner was told once, and others only when they asked for it: see direct
 //   - every answer counts once
 //   - the store is whole, its journal is a chain, and nothing waits or was given up
 func (c *crash) judge() *verdict {
@@ -52,33 +55,49 @@ func (c *crash) judge() *verdict {
 	if err := st.Verify(ctx); err != nil {
 		v.note(&v.others, "the store: %v", err)
 	}
-	if left, err := st.Outbox(ctx, true); err != nil || len(left) > 0 {
+	left, err := st.Outbox(ctx, true)
+	left = slices.DeleteFunc(left, func(d store.Delivery) bool { return d.Effect == conversation.Lookup{Late: true} && !d.Abandoned })
+	if err != nil || len(left) > 0 {
 		v.note(&v.others, "%d deliveries wait or were given up (%v), the first %+v", len(left), err, left[:min(1, len(left))])
 	}
-	posted := c.posted(v)
-	opened := map[string]string{}
+	seen := c.sighted(v)
+	opened, apps := map[string]string{}, map[string]string{}
 	err = st.List(ctx, func(conv conversation.Conversation) bool {
 		id := conv.Violation.ID
 		if other := opened[id]; other != "" {
 			v.note(&v.doubled, "%s opened %s and %s", id, other, conv.ID)
 		}
 		opened[id] = conv.ID
-		p, ok := c.sent[id]
+		apps[conv.ID] = cmp.Or(conv.Facts.Value(policy.AppID), conv.Violation.App.DisplayName)
+		a, ok := c.sent[id]
 		if !ok {
 			v.note(&v.others, "%s came of %s, which nobody was told is in", conv.ID, id)
 			return true
 		}
-		c.compare(v, conv, p, posted[conv.ID])
-		delete(posted, conv.ID)
 		journal, err := st.Journal(ctx, conv.ID)
 		if err != nil {
 			v.note(&v.others, "%s: %v", conv.ID, err)
 		}
 		v.once(conv, journal)
+		c.direct(v, conv, a, seen, journal)
+		for in := range conv.Threads {
+			c.compare(v, conv, in, a, seen)
+		}
 		return true
 	})
 	if err != nil {
 		v.note(&v.others, "listing: %v", err)
+	}
+	for _, s := range seen.sheets {
+		v.inOrder(s, apps)
+	}
+	for channel, n := range seen.more {
+		switch {
+		case n > 0:
+			v.note(&v.others, "the lists in %s speak of %d more, of whom nobody was told", channel, n)
+		case n < 0:
+			v.note(&v.lost, "%d are on no list in %s, and none speaks of them", -n, channel)
+		}
 	}
 	for id := range c.sent {
 		if opened[id] == "" {
@@ -88,71 +107,118 @@ func (c *crash) judge() *verdict {
 			v.note(&v.doubled, "%s was said to be new %d times", id, n)
 		}
 	}
-	for id, cards := range posted {
-		v.note(&v.others, "Slack shows %d messages of %s, which the store does not know", len(cards), id)
+	for at, cards := range seen.cards {
+		v.note(&v.others, "%s shows %d messages of %s, which the store does not know", at.channel, len(cards), at.conversation)
 	}
 	return v
 }
 
-// posted reads what Slack shows: the messages of each conversation, in order.
-func (c *crash) posted(v *verdict) map[string][]sandbox.Message {
-	out := map[string][]sandbox.Message{}
-	for _, channel := range crashChannels() {
-		for _, m := range c.slack.w.Posted(channel.ID, 0) {
-			k, ours := markOf(m)
-			switch {
-			case ours:
-				v.messages++
-				out[k.Conversation] = append(out[k.Conversation], m)
-			case m.BotID != "":
-				v.note(&v.others, "a message without a mark stands in %s: %q", m.Channel, m.Text)
-			}
-		}
-	}
-	return out
+// sighted is what Slack shows.
+type sighted struct {
+	cards  map[shownIn][]sandbox.Message // in the order they came; compare takes out what it knows
+	words  map[shownIn][]sandbox.Message // answers to one person, and reports
+	sheets []sheet
+	lists  map[shownIn]int // on how many of them a conversation stands
+	more   map[string]int  // of how many more those in a channel speak, less those found out to be meant
 }
 
-// compare judges one conversation's messages.
-func (c *crash) compare(v *verdict, conv conversation.Conversation, p place, posted []sandbox.Message) {
-	want := p.cards()
+// shownIn is a conversation in a channel.
+type shownIn struct{ channel, conversation string }
+
+// sighted reads what Slack shows.
+func (c *crash) sighted(v *verdict) *sighted {
+	seen := &sighted{cards: map[shownIn][]sandbox.Message{}, words: map[shownIn][]sandbox.Message{}, lists: map[shownIn]int{}, more: map[string]int{}}
+	once := map[shownIn]bool{} // by a list's key, or that of an answer
+	for _, m := range c.slack.w.AllMessages() {
+		k, ours := markOf(m)
+		if !ours {
+			if m.BotID != "" && !isAside(m) {
+				v.note(&v.others, "a message without a mark stands in %s: %q", m.Channel, m.Text)
+			}
+			continue
+		}
+		v.messages++
+		if strings.HasPrefix(m.Channel, "D") {
+			v.direct++
+		}
+		at := shownIn{m.Channel, k.Conversation}
+		switch {
+		case k.Conversation == listMark:
+			v.lists++
+			s := sheetOf(m)
+			seen.sheets = append(seen.sheets, s)
+			seen.more[m.Channel] += s.more
+			for _, id := range s.ids {
+				seen.lists[shownIn{m.Channel, id}]++
+			}
+		case strings.HasPrefix(k.Key, "d"):
+			seen.words[at] = append(seen.words[at], m)
+		default:
+			seen.cards[at] = append(seen.cards[at], m)
+			continue // what is there twice is seen by compare
+		}
+		if is := (shownIn{m.Channel, k.Conversation + " " + k.Key}); once[is] {
+			v.note(&v.doubled, "%s %s was said again in %s", k.Conversation, k.Key, m.Channel)
+		} else {
+			once[is] = true
+		}
+	}
+	return seen
+}
+
+// compare judges a conversation's messages in one of its threads.
+func (c *crash) compare(v *verdict, conv conversation.Conversation, in int, a alert, seen *sighted) {
+	th := conv.Threads[in]
+	at := shownIn{a.channel, conv.ID}
+	if in > 0 {
+		at.channel = c.slack.w.DM(th.For.ID)
+	}
+	posted, want := seen.cards[at], a.cards()
+	delete(seen.cards, at)
 	var got []string
 	for _, m := range posted {
 		k, _ := markOf(m)
 		if slices.Contains(got, k.Key) {
-			v.note(&v.doubled, "%s %s was posted again", conv.ID, k.Key)
+			v.note(&v.doubled, "%s %s was posted again in %s", conv.ID, k.Key, at.channel)
 			continue
 		}
 		got = append(got, k.Key)
-		if m.Channel != p.channel || k.Key != conversation.RootKey && m.ThreadTS != posted[0].TS {
+		if k.Key != conversation.RootKey && m.ThreadTS != posted[0].TS {
 			v.note(&v.others, "%s %s stands in %s/%s", conv.ID, k.Key, m.Channel, m.ThreadTS)
 		}
-		if len(conv.Threads) != 1 || conv.Threads[0].Shown[k.Key].TS != m.TS {
-			v.note(&v.others, "the store takes another message than %s for %s %s", m.TS, conv.ID, k.Key)
+		if th.Channel != at.channel || th.Shown[k.Key].TS != m.TS {
+			v.note(&v.others, "the store takes another message than %s/%s for %s %s", m.Channel, m.TS, conv.ID, k.Key)
 		}
-		if card, ok := conv.CardIn(0, k.Key, time.Now()); !ok || conversation.Digest(card) != k.Digest {
-			v.note(&v.others, "%s %s does not show how things stand", conv.ID, k.Key)
+		// A root that was shown when it was some time ago that the directory was read
+		// says so.
+		if !slices.ContainsFunc([]time.Time{conv.ReadAt, time.Now()}, func(now time.Time) bool {
+			card, ok := conv.CardIn(in, k.Key, now)
+			return ok && conversation.Digest(card) == k.Digest
+		}) {
+			v.note(&v.others, "%s %s in %s does not show how things stand", conv.ID, k.Key, at.channel)
 		}
 	}
 	for _, key := range want {
 		if !slices.Contains(got, key) {
-			v.note(&v.lost, "%s %s was never posted", conv.ID, key)
+			v.note(&v.lost, "%s %s was never posted in %s", conv.ID, key, at.channel)
 		}
 	}
 	expected := slices.DeleteFunc(slices.Clone(want), func(k string) bool { return !slices.Contains(got, k) })
 	if !slices.Equal(got, expected) {
-		v.note(&v.disordered, "%s was posted as %v, not %v", conv.ID, got, expected)
+		v.note(&v.disordered, "%s was posted in %s as %v, not %v", conv.ID, at.channel, got, expected)
 	}
 }
 
 // once judges that each thing that happened is in the journal once.
 func (v *verdict) once(conv conversation.Conversation, journal []store.Entry) {
-	said := map[string]int{}
+	type deed struct{ by, text string }
+	said := map[deed]int{}
 	for _, e := range journal {
-		said[e.Text]++
+		said[deed{e.By, e.Text}]++
 	}
-	for text, n := range said {
+	for d, n := range said {
 		if n > 1 {
-			v.note(&v.doubled, "%s: %q happened %d times", conv.ID, text, n)
+			v.note(&v.doubled, "%s: %q happened %d times, by %q", conv.ID, d.text, n, d.by)
 		}
 	}
 	for i := range conv.Asked {

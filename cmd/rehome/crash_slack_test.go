@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -16,35 +17,50 @@ import (
 	"time"
 
 	"rehome/bot/sandbox"
+	"rehome/bot/sandbox/graph"
 	"rehome/bot/slackapp"
 )
 
 // A hostile is a workspace that misbehaves while it is wild, with people in it
-// who answer whatever they are asked.
+// who answer whatever they are asked, wherever they are asked it.
 type hostile struct {
-	w      *sandbox.Workspace
-	api    string
-	socket bool // reached by Socket Mode, else by signed HTTP
-	wild   atomic.Bool
-	long   bool // the run has time for waits of half a minute
+	w         *sandbox.Workspace
+	api       string
+	directory *graph.Server // it misbehaves, too
+	graphAt   string
+	socket    bool // reached by Socket Mode, else by signed HTTP
+	wild      atomic.Bool
+	long      bool // the run has time for waits of half a minute, and for looking owners up again after one
 
 	posted, doubled atomic.Int64
+	doubledDirect   atomic.Int64 // of them, in direct messages
+	wishes          atomic.Int64 // what people are still at
 	stall           atomic.Int64 // the longest that this process stood still, in ns
 
 	mu     sync.Mutex
 	r      *rand.Rand
-	faults map[sandbox.FaultKind]int
+	faults map[string]int
+	joined map[about]bool // who asked to have a conversation in a direct message
+	there  map[about]bool // who has it there
+	acts   map[about]owed // what people did in their direct messages
 	people context.CancelFunc
 	all    sync.WaitGroup
 }
 
+// about names a conversation and somebody in it.
+type about struct{ user, conversation string }
+
+// owed is how many answers what somebody did must have had, and may have had.
+type owed struct{ least, most int }
+
 func newHostile(t *testing.T, seed uint64, long bool) *hostile {
 	t.Helper()
-	h := &hostile{socket: seed%2 == 0, long: long, r: rand.New(rand.NewPCG(seed, 2)), faults: map[sandbox.FaultKind]int{}}
+	h := &hostile{socket: seed%2 == 0, long: long, r: rand.New(rand.NewPCG(seed, 2)), faults: map[string]int{},
+		joined: map[about]bool{}, there: map[about]bool{}, acts: map[about]owed{}}
 	var err error
 	h.w, err = sandbox.New(sandbox.Config{
 		Strict:   true,
-		Users:    []sandbox.User{{ID: rivera, Name: "rivera", RealName: "Robin Rivera", Email: "rivera@contoso.example"}},
+		Users:    append(crashOwners(), sandbox.User{ID: rivera, Name: "rivera", RealName: "Robin Rivera", Email: "rivera@contoso.example"}),
 		Channels: crashChannels(),
 		App: sandbox.App{
 			Name: "rehome", BotToken: botToken, AppToken: appToken, SigningSecret: signing, SocketMode: h.socket,
@@ -66,17 +82,34 @@ func newHostile(t *testing.T, seed uint64, long bool) *hostile {
 	server := httptest.NewServer(h.w)
 	h.api = server.URL + "/api/"
 	h.w.SetBaseURL(server.URL)
+	if h.directory, err = graph.New(crashGraph()); err != nil {
+		t.Fatal(err)
+	}
+	h.directory.Break(h.graphFault)
+	directory := httptest.NewServer(h.directory)
+	h.graphAt = directory.URL
 	ctx, stop := context.WithCancel(context.Background())
 	h.people = stop
-	for i, c := range crashChannels() {
-		h.all.Go(func() { h.answer(ctx, c.ID, rand.New(rand.NewPCG(seed, 200+uint64(i)))) })
+	seat := uint64(200)
+	sit := func(user, channel string) {
+		p := &person{h: h, id: user, channel: channel, r: rand.New(rand.NewPCG(seed, seat)), wishes: map[string]*wish{}, seen: map[mark]bool{}}
+		seat++
+		h.all.Go(func() { p.sit(ctx) })
+	}
+	for _, c := range crashChannels() {
+		sit(rivera, c.ID)
+	}
+	for _, u := range append(crashOwners(), sandbox.User{ID: rivera}) {
+		sit(u.ID, h.w.DM(u.ID))
 	}
 	h.all.Go(func() { h.beat(ctx) })
 	t.Cleanup(func() {
 		h.rest()
 		h.w.Close()
-		server.CloseClientConnections()
-		server.Close()
+		for _, s := range []*httptest.Server{server, directory} {
+			s.CloseClientConnections()
+			s.Close()
+		}
 	})
 	return h
 }
@@ -120,6 +153,9 @@ func (h *hostile) fault(method string, _ int) sandbox.Fault {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := h.r.IntN(100)
+	if strings.HasPrefix(method, "users.") && !h.long {
+		n *= 4 // an owner who cannot be looked up four times is looked up again a minute later
+	}
 	for _, c := range chances {
 		if n -= c.of; n >= 0 {
 			continue
@@ -131,10 +167,34 @@ func (h *hostile) fault(method string, _ int) sandbox.Fault {
 		if c.kind == sandbox.RateLimited && h.long && h.r.IntN(10) == 0 {
 			f.Delay = -1 // without Retry-After; it is taken for half a minute
 		}
-		h.faults[c.kind]++
+		h.faults[c.kind.String()]++
 		return f
 	}
 	return sandbox.Fault{}
+}
+
+// graphFault is what goes wrong with one request to the directory.
+func (h *hostile) graphFault(graph.Request) graph.Fault {
+	if !h.wild.Load() {
+		return graph.Fault{}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := graph.Fault{}
+	switch n := h.r.IntN(200); {
+	case n < 6:
+		f = graph.Fault{Status: http.StatusTooManyRequests, RetryAfter: "1"}
+	case n < 14:
+		f = graph.Fault{Status: http.StatusServiceUnavailable}
+	case n < 22:
+		f = graph.Fault{Drop: true}
+	case n < 24 && h.long:
+		f = graph.Fault{Hang: true}
+	default:
+		return f
+	}
+	h.faults["the directory"]++
+	return f
 }
 
 // hit is how many calls met a fault.
@@ -156,74 +216,6 @@ func markOf(m sandbox.Message) (mark, bool) {
 		return out, false
 	}
 	return out, json.Unmarshal(m.Metadata.EventPayload, &out) == nil
-}
-
-// answer is somebody who reads a channel and answers its questions: with the
-// first of the choices, pressed or typed, sometimes late, sometimes twice.
-func (h *hostile) answer(ctx context.Context, channel string, r *rand.Rand) {
-	open := map[string]time.Time{} // questions, by ts, and when to look at them again
-	seen := map[mark]bool{}
-	for read := 0; ctx.Err() == nil; wait(ctx, 20*time.Millisecond) {
-		fresh := h.w.Posted(channel, read)
-		read += len(fresh)
-		for _, m := range fresh {
-			k, ours := markOf(m)
-			if !ours {
-				continue
-			}
-			k.Digest = ""
-			if seen[k] {
-				h.doubled.Add(1)
-			}
-			seen[k] = true
-			h.posted.Add(1)
-			if strings.HasPrefix(k.Key, "q") {
-				open[m.TS] = time.Now()
-			}
-		}
-		for ts, next := range open {
-			if time.Now().Before(next) || r.IntN(3) > 0 {
-				continue
-			}
-			m, _ := h.w.Message(channel, ts)
-			asked, took := h.reply(m, r)
-			switch {
-			case !asked:
-				delete(open, ts)
-			case took:
-				open[ts] = time.Now().Add(3 * time.Second) // for the answer to be seen
-			}
-		}
-	}
-}
-
-// reply answers a question, and reports whether there was one and whether the
-// answer was taken.
-func (h *hostile) reply(m sandbox.Message, r *rand.Rand) (asked, took bool) {
-	choose, label := func() error { return nil }, ""
-	for _, b := range m.Buttons() {
-		if strings.HasPrefix(b.BlockID, "ask:") {
-			choose, label = func() error { return h.w.ClickOn(rivera, m, b.ActionID) }, b.Label
-			break
-		}
-	}
-	for _, s := range m.Selects() {
-		if strings.HasPrefix(s.BlockID, "ask:") {
-			choose, label = func() error { return h.w.SelectOn(rivera, m, s.BlockID, s.Options[0].Value) }, s.Options[0].Label
-		}
-	}
-	switch {
-	case label == "":
-		return false, false
-	case r.IntN(6) == 0:
-		_, err := h.w.Say(rivera, m.Channel, m.ThreadTS, label) // said again when nothing comes of it
-		return true, err == nil
-	}
-	err := choose()
-	if r.IntN(8) == 0 {
-		_ = choose() // some press twice
-	}
-	return true, err == nil
 }
 
 // beat notes the longest time that this process did not get to run.

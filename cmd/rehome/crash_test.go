@@ -22,17 +22,21 @@ import (
 	"time"
 
 	"rehome/bot/sandbox"
+	"rehome/conversation"
 )
 
 // The crash harness: `rehome serve`, in a process of its own over one store, is
-// killed at random moments and started again, while Slack breaks off, stalls and
-// answers late, alerts come in, and people press and type. Afterwards everything
-// is as if nothing had happened: see judge.
+// killed at random moments and started again, while Slack and the directory break
+// off, stall and answer late, alerts come in, owners are told of them, and people
+// press and type. Afterwards everything is as if nothing had happened: see judge.
 //
 //	crash_test.go          the run, and how long
-//	crash_slack_test.go    a Slack that misbehaves, and the people in it
+//	crash_slack_test.go    a Slack and a directory that misbehave
+//	crash_people_test.go   the people in it, who press and type
+//	crash_owners_test.go   whose apps the alerts are about
 //	crash_child_test.go    the process that is killed
 //	crash_judge_test.go    what must be true in the end
+//	crash_direct_test.go   and of direct messages, lists and reports
 //	crash_writes_…_test.go the same, killed at each write to the disk in turn
 //
 // By hand, for as long as one likes, and again as it was:
@@ -65,7 +69,7 @@ type crash struct {
 	token  string
 
 	mu    sync.Mutex
-	sent  map[string]place // alerts that were answered with 202, and where they belong
+	sent  map[string]alert // those that were answered with 202
 	taken map[string]int   // how often each was said to be new
 	kills int
 }
@@ -75,7 +79,7 @@ func TestCrash(t *testing.T) {
 	c := newCrash(t, unchanged, seedOf(t), crashTimeout, crashSettle)
 	c.due = 500
 	if long == 0 {
-		c.due, c.most = 200, 700
+		c.due, c.most = 200, 500
 	}
 	began := time.Now()
 	// At least so much is done however slow the machine is, and no more than
@@ -88,6 +92,9 @@ func TestCrash(t *testing.T) {
 	v := c.judge()
 	t.Logf("%s; in %s, and %s to come to rest", v, raged.Round(time.Second), (time.Since(began) - raged).Round(time.Second))
 	c.report(v)
+	if v.direct == 0 || v.lists == 0 || v.reports == 0 {
+		t.Errorf("nobody was told in one of the ways there are, so that it is not shown of them")
+	}
 }
 
 // report fails the test with what is wrong.
@@ -105,17 +112,26 @@ func (c *crash) report(v *verdict) {
 	}
 }
 
-// Without what keeps messages from being doubled, the harness sees them doubled.
+// Without what keeps messages from being doubled, the harness sees them doubled,
+// in channels and in direct messages; else it would prove nothing.
 func TestCrashSeesWhatANaiveProgramDoubles(t *testing.T) {
-	for _, name := range []string{resending, hasty} {
+	for name, everywhere := range map[string]bool{
+		resending: true,
+		hasty:     false, // only now and then is what was sent not to be seen at once
+	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCrash(t, name, seedOf(t), crashTimeout, crashSettle)
 			c.due = 200
-			c.rage(func() bool { return c.slack.doubled.Load() > 0 }, 2*time.Minute)
-			t.Logf("seed %d: doubled %d of %d messages, %d kills", c.seed, c.slack.doubled.Load(), c.slack.posted.Load(), c.kills)
-			if c.slack.doubled.Load() == 0 {
-				t.Errorf("nothing is doubled, so that the harness proves nothing")
+			doubled := func() (channels, direct int64) {
+				direct = c.slack.doubledDirect.Load()
+				return c.slack.doubled.Load() - direct, direct
 			}
+			c.rage(func() bool {
+				channels, direct := doubled()
+				return channels > 0 && direct > 0 || channels+direct > 0 && !everywhere
+			}, 2*time.Minute)
+			channels, direct := doubled()
+			t.Logf("seed %d: doubled %d messages in channels and %d in direct messages, of %d, %d kills", c.seed, channels, direct, c.slack.posted.Load(), c.kills)
 			_ = c.v.end(syscall.SIGKILL)
 		})
 	}
@@ -164,7 +180,7 @@ func seedOf(t *testing.T) uint64 {
 func newCrash(t *testing.T, program string, seed uint64, timeout, settle time.Duration) *crash {
 	t.Helper()
 	dir := shortDir(t)
-	c := &crash{t: t, seed: seed, settle: settle, store: filepath.Join(dir, "s.db"), token: "crash-canary", sent: map[string]place{}, taken: map[string]int{}}
+	c := &crash{t: t, seed: seed, settle: settle, store: filepath.Join(dir, "s.db"), token: "crash-canary", sent: map[string]alert{}, taken: map[string]int{}}
 	c.slack = newHostile(t, seed, lasting(t) >= 2*time.Minute)
 	config := filepath.Join(dir, "rehome.yaml")
 	if err := os.WriteFile(config, []byte(crashSettings(timeout, settle)), 0o600); err != nil {
@@ -174,6 +190,7 @@ func newCrash(t *testing.T, program string, seed uint64, timeout, settle time.Du
 		"SLACK_API_URL=" + c.slack.api, "SLACK_BOT_TOKEN=" + botToken, "SLACK_APP_TOKEN=", "SLACK_SIGNING_SECRET=" + signing,
 		"REHOME_CONFIG=" + config, "REHOME_STORE=bolt:" + c.store, "REHOME_LISTEN=127.0.0.1:0", "REHOME_INTAKE_TOKEN=" + c.token,
 	}}
+	c.v.env = append(c.v.env, c.slack.directoryEnv()...)
 	t.Cleanup(c.v.kill)
 	if c.slack.socket {
 		c.v.env = append(c.v.env, "SLACK_APP_TOKEN="+appToken, "SLACK_SIGNING_SECRET=")
@@ -183,7 +200,8 @@ func newCrash(t *testing.T, program string, seed uint64, timeout, settle time.Du
 
 func crashSettings(timeout, settle time.Duration) string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "slack: {timeout: %s, settle: %s, unlimited: true}\nroutes:\n", timeout, settle)
+	fmt.Fprintf(&s, "slack: {timeout: %s, settle: %s, unlimited: true}\n", timeout, settle)
+	fmt.Fprintf(&s, "securityChannel: %s\ntelling: {gather: %s, alone: %d, quiet: {off: true}}\nroutes:\n", crashSecurity, crashGather, crashAlone)
 	for _, p := range places {
 		if p.party == "" { // the others of the channel fit the same rule
 			fmt.Fprintf(&s, "  - {title: %q, cloud: %s, channel: %s}\n", p.title, p.cloud, p.channel)
@@ -241,7 +259,9 @@ func (c *crash) calm(within time.Duration) {
 func (c *crash) settled(ctx context.Context) {
 	c.t.Helper()
 	c.awaitReplies(ctx)
+	c.awaitTold(ctx)
 	c.awaitEmpty(ctx)
+	c.awaitShown(ctx)
 	c.slack.rest()
 	c.awaitEmpty(ctx)
 }
@@ -280,6 +300,47 @@ func (c *crash) awaitReplies(ctx context.Context) {
 	c.t.Fatal("there are questions that nobody ever answered")
 }
 
+// awaitShown waits until the people see that everything they did has worked.
+func (c *crash) awaitShown(ctx context.Context) {
+	c.t.Helper()
+	for c.slack.wishes.Load() > 0 {
+		if wait(ctx, 20*time.Millisecond); ctx.Err() != nil {
+			c.t.Fatalf("people did %d things of which nothing is to be seen", c.slack.wishes.Load())
+		}
+	}
+}
+
+// awaitTold waits until it is known whose every app is, and they were told.
+func (c *crash) awaitTold(ctx context.Context) {
+	c.t.Helper()
+	done := map[string]bool{}
+	var missing conversation.Conversation
+	for ctx.Err() == nil {
+		if r, ok := dialBeside(c.store); ok {
+			all, err := r.list(ctx)
+			missing = conversation.Conversation{}
+			for _, l := range all {
+				if done[l.ID] {
+					continue
+				}
+				s, asked := r.show(ctx, l.ID)
+				conv := s.Conversation
+				if asked != nil || conv.Looking || conv.Lacks != conversation.LackNothing || slices.ContainsFunc(conv.Owners, func(o conversation.Owner) bool { return o.State == conversation.ToBeTold }) {
+					missing = conv
+					break
+				}
+				done[l.ID] = true
+			}
+			_ = r.Close()
+			if err == nil && missing.ID == "" {
+				return
+			}
+		}
+		wait(ctx, 200*time.Millisecond)
+	}
+	c.t.Fatalf("the owners of %s, and perhaps others, were never told: %+v, looked for in %v", missing.ID, missing.Owners, missing.Hops)
+}
+
 // send delivers alerts, each until it is taken in, as senders do.
 func (c *crash) send(ctx context.Context, sender int) {
 	r := rand.New(rand.NewPCG(c.seed, 100+uint64(sender)))
@@ -288,10 +349,13 @@ func (c *crash) send(ctx context.Context, sender int) {
 			wait(ctx, 20*time.Millisecond)
 			continue
 		}
-		id, p := fmt.Sprintf("CRASH-%d-%d", sender, n), places[r.IntN(len(places))]
+		several := map[string]alert{}
+		for i, a := range nextAlerts(r) {
+			several[fmt.Sprintf("CRASH-%d-%d-%d", sender, n, i)] = a
+		}
 		// Once begun, an alert is delivered to the end, so that what came of it is known.
 		for times := 1 + r.IntN(8)/7; times > 0; {
-			if c.sendOnce(id, p) {
+			if c.sendOnce(several) {
 				times--
 				continue
 			}
@@ -304,18 +368,18 @@ func (c *crash) send(ctx context.Context, sender int) {
 	}
 }
 
-// backlog is about how many messages are still to be posted, and of how many.
+// backlog is about how many messages are still to be posted in channels, and of
+// how many. What owners are told comes on top.
 func (c *crash) backlog() (due, all int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, p := range c.sent {
-		all += len(p.cards())
+	for _, a := range c.sent {
+		all += len(a.cards())
 	}
 	return all - int(c.slack.posted.Load()), all
 }
 
-// A place is a kind of alert, none with an owner or a service: direct messages,
-// digests and reports are not among what judge knows. It is worked in its channel.
+// A place is a kind of alert. It is worked in its channel.
 type place struct{ channel, title, cloud, party string }
 
 var places = func() (all []place) {
@@ -329,42 +393,49 @@ var places = func() (all []place) {
 	return all
 }()
 
-// crashChannels are the channels of places, each once.
+// crashChannels are the channels of places, each once, and the security channel.
 func crashChannels() []sandbox.Channel {
-	byID := map[string]sandbox.Channel{}
+	byID := map[string]sandbox.Channel{crashSecurity: {ID: crashSecurity, Name: "security", BotMember: true}}
 	for _, p := range places {
 		byID[p.channel] = sandbox.Channel{ID: p.channel, Name: strings.ToLower(p.channel), BotMember: true}
 	}
 	return slices.SortedFunc(maps.Values(byID), func(a, b sandbox.Channel) int { return strings.Compare(a.ID, b.ID) })
 }
 
-// sendOnce delivers an alert as a CloudEvent and reports whether it was taken in.
-func (c *crash) sendOnce(id string, p place) bool {
+// sendOnce delivers alerts as CloudEvents in one request, and reports whether they
+// were taken in.
+func (c *crash) sendOnce(several map[string]alert) bool {
 	url := c.v.address()
 	if url == "" {
 		return false
 	}
-	event, err := json.Marshal(map[string]any{
-		"specversion": "1.0", "type": "com.contoso.rehome.violation.detected.v1", "source": "/contoso/crash", "id": "event-" + id,
-		"data": map[string]any{
-			"id": id, "source": map[string]any{"system": "other"}, "title": p.title,
-			"app": map[string]any{"displayName": "Contoso " + id, "cloud": p.cloud, "party": p.party},
-		},
-	})
+	var events []map[string]any
+	for _, id := range slices.Sorted(maps.Keys(several)) {
+		a := several[id]
+		app := map[string]any{"displayName": "Contoso " + id, "cloud": a.cloud, "party": a.party}
+		if a.appID != "" {
+			app["appId"] = a.appID
+		}
+		events = append(events, map[string]any{
+			"specversion": "1.0", "type": "com.contoso.rehome.violation.detected.v1", "source": "/contoso/crash", "id": "event-" + id,
+			"data": map[string]any{"id": id, "source": map[string]any{"system": "other"}, "title": a.title, "app": app, "owner": a.named},
+		})
+	}
+	batch, err := json.Marshal(events)
 	if err != nil {
 		c.t.Error(err)
 		return true
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/violations", bytes.NewReader(event))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/violations", bytes.NewReader(batch))
 	if err != nil {
 		c.t.Error(err)
 		return true
 	}
 	req.Close = true
 	req.Header.Set("Authorization", "Bearer "+c.token)
-	req.Header.Set("Content-Type", "application/cloudevents+json")
+	req.Header.Set("Content-Type", "application/cloudevents-batch+json")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return false // it was killed meanwhile
@@ -380,10 +451,16 @@ func (c *crash) sendOnce(id string, p place) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sent[id] = p // the status alone says that it is in
+	maps.Copy(c.sent, several) // the status alone says that they are in
 	var answer struct{ Accepted int }
-	if err == nil && json.Unmarshal(said, &answer) == nil {
-		c.taken[id] += answer.Accepted
+	if err != nil || json.Unmarshal(said, &answer) != nil || answer.Accepted == 0 {
+		return true
+	}
+	if answer.Accepted != len(several) {
+		c.t.Errorf("%d of %d alerts that came together were new", answer.Accepted, len(several))
+	}
+	for id := range several {
+		c.taken[id]++
 	}
 	return true
 }
