@@ -50,8 +50,16 @@ func TestCrashAtEachWrite(t *testing.T) {
 
 // crashAt runs the story with the program killed at write n; 0 is never. It
 // returns how many writes there were.
-func crashAt(t *testing.T, seed uint64, n int) int {
-	c := newCrash(t, unchanged, seed, 300*time.Millisecond, 600*time.Millisecond)
+func crashAt(t *testing.T, seed uint64, n int) (writes int) {
+	untilClear(t, func(patience int) (c *crash, v *verdict) {
+		c, v, writes = crashOnceAt(t, seed, n, patience)
+		return c, v
+	})
+	return writes
+}
+
+func crashOnceAt(t *testing.T, seed uint64, n int, patience int) (*crash, *verdict, int) {
+	c := newCrash(t, unchanged, seed, time.Duration(patience)*300*time.Millisecond, time.Duration(patience)*600*time.Millisecond)
 	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute) // who cannot be looked up on a busy machine is looked up again after one
 	defer stop()
 	one, two := crashOwners()[0], crashOwners()[1] // who has a list, of two
@@ -95,8 +103,7 @@ func crashAt(t *testing.T, seed uint64, n int) int {
 	if c.v.address() != "" {
 		_ = c.v.end(syscall.SIGTERM)
 	}
-	c.report(c.judge())
-	return k.writes
+	return c, c.judge(), k.writes
 }
 
 var errUntraceable = errors.New("tracing a process is refused here")
