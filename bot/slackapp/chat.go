@@ -406,15 +406,14 @@ type member struct {
 }
 
 const (
-	memberFor     = 10 * time.Minute // join and leave events end it sooner
-	notMemberFor  = 15 * time.Second // somebody is about to invite us
-	maxKnown      = 10_000
-	memberTimeout = time.Second
+	memberFor    = 10 * time.Minute // join and leave events end it sooner
+	notMemberFor = 15 * time.Second // somebody is about to invite us
+	maxKnown     = 10_000
 )
 
-// isMember reports whether we are in a channel. Many commands at once ask Slack
-// once.
-func (c *Chat) isMember(ctx context.Context, channel string) (bool, error) {
+// isMember reports whether we are in a channel, or that Slack does not say so in
+// time. Many commands at once ask Slack once.
+func (c *Chat) isMember(ctx context.Context, channel string, within time.Duration) (bool, error) {
 	m := &c.members
 	m.mu.Lock()
 	k, ok := m.known[channel]
@@ -424,7 +423,7 @@ func (c *Chat) isMember(ctx context.Context, channel string) (bool, error) {
 	}
 	v, err, _ := m.flight.Do(channel, func() (any, error) {
 		// Whoever asks first may give up; the others wait for the same answer.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), memberTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
 		defer cancel()
 		in, err := c.askMember(ctx, channel)
 		if err != nil {

@@ -165,7 +165,7 @@ func (d *Doors) placeFor(ctx context.Context, r request) (conversation.Place, ma
 	if r.joined {
 		return r.place, ""
 	}
-	in, err := d.Chat.isMember(ctx, r.place.Channel)
+	in, err := d.Chat.isMember(ctx, r.place.Channel, d.askWithin())
 	switch {
 	case err != nil:
 		d.Log.Warn("could not find out whether we are in a channel; a direct message is used", "code", failure(err, asking).Code)
@@ -264,7 +264,7 @@ func threadFor(c conversation.Conversation, user string) (at conversation.Thread
 // linkTo fills in the addresses of threads. They are put together as Slack puts
 // a message's permalink together, since it could not be asked for each in time.
 func (d *Doors) linkTo(ctx context.Context, list []listing) {
-	ctx, cancel := context.WithTimeout(ctx, profileWithin)
+	ctx, cancel := context.WithTimeout(ctx, d.askWithin())
 	defer cancel()
 	self, err := d.Chat.Identify(ctx)
 	if err != nil || self.URL == "" {

@@ -121,6 +121,10 @@ func (d *Doors) take(ctx context.Context, p payload) (a answer) {
 	return a
 }
 
+// askWithin is what asking Slack about a channel, a person or ourselves may take
+// of a delivery's patience. The other half is for writing it down.
+func (d *Doors) askWithin() time.Duration { return d.patience / 2 }
+
 // finish does what was left for after the acknowledgement.
 func (d *Doors) finish(ctx context.Context, a answer) {
 	if a.after == nil {

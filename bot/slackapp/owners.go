@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/slack-go/slack"
 
@@ -269,16 +268,12 @@ func (d *Doors) owned(ctx context.Context, i interaction, a action, at control, 
 	return answer{after: d.tellBack(i, onList(c, e))}
 }
 
-// profileWithin is what finding out about somebody may take of the three
-// seconds that Slack waits.
-const profileWithin = 1200 * time.Millisecond
-
 // mayBeTold returns what to answer when a person must not be told, or nil.
 func (d *Doors) mayBeTold(ctx context.Context, who, by conversation.Person) *page {
 	if !isUser(who.ID) {
 		return say(voiceUnknownControl)
 	}
-	ctx, cancel := context.WithTimeout(ctx, profileWithin)
+	ctx, cancel := context.WithTimeout(ctx, d.askWithin())
 	defer cancel()
 	p, err := d.Chat.Person(ctx, bot.Identity{ID: who.ID})
 	var f *bot.Failure
