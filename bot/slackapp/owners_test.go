@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,14 +54,30 @@ func owning(door string, owners ...bot.OwnerEntry) set {
 	}
 }
 
-// slowly gathers for long enough that the channel's roots are there before a digest.
-func slowly(s set) set {
+// hours pass for the bot when a test says so. It gathers for one before a digest.
+type hours struct{ passed atomic.Int64 }
+
+func (h *hours) gather(s set) set {
 	change := s.bot
 	s.bot = func(b *bot.Bot) {
 		change(b)
-		b.Manners.Window = 400 * time.Millisecond
+		now := b.Now
+		b.Now = func() time.Time { return now().Add(time.Duration(h.passed.Load()) * time.Hour) }
+		b.Manners.Window = time.Hour
 	}
 	return s
+}
+
+// pass lets an hour pass as soon as all is said but n things, which are gathered
+// for one person.
+func (h *hours) pass(d *desk, to string, n int) {
+	d.t.Helper()
+	d.rest(func(left []store.Delivery) bool {
+		lines := store.LinesFor(conversation.Person{ID: to})
+		return len(left) == n && !slices.ContainsFunc(left, func(w store.Delivery) bool { return !slices.Contains(lines, w.Line) })
+	})
+	h.passed.Add(1)
+	d.bot.Wake()
 }
 
 func everyDoorWith(t *testing.T, owners []bot.OwnerEntry, story func(t *testing.T, d *desk)) {
@@ -391,12 +408,16 @@ func TestWhoMustNotBeToldIsNot(t *testing.T) {
 
 func TestManyAtOnceAreOneDigest(t *testing.T) {
 	for _, door := range []string{"socket", "http"} {
-		t.Run(door, func(t *testing.T) { theDigest(t, sit(t, slowly(owning(door, mailOf("carol"))))) })
+		t.Run(door, func(t *testing.T) {
+			h := &hours{}
+			theDigest(t, sit(t, h.gather(owning(door, mailOf("carol")))), h)
+		})
 	}
 }
 
-func theDigest(t *testing.T, d *desk) {
+func theDigest(t *testing.T, d *desk, h *hours) {
 	d.digested(5)
+	h.pass(d, carol, 5)
 	list := d.find(d.DM(carol), "5 findings for you")
 	for n := 1; n <= 5; n++ {
 		if !strings.Contains(list.Text, fmt.Sprintf("*RH-%d*", n)) {
@@ -436,6 +457,7 @@ func theDigest(t *testing.T, d *desk) {
 	d.shows(d.find(triage, "*RH-3 · "), "<@"+carol+"> (says it is not theirs)")
 	check(t, d.SelectOn(carol, asked, actionName, dana))
 	d.told(carol, "Thank you. I tell <@"+dana+"> of *RH-3*")
+	h.pass(d, dana, 5)
 	d.find(d.DM(dana), "5 findings for you") // the others are about the same app
 	d.shows(d.find(triage, "*RH-5 · "), "<@"+carol+"> (says it is not theirs), <@"+dana+">")
 	own = d.find(d.DM(carol), "You said that this app is not yours")
