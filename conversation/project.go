@@ -92,6 +92,15 @@ func digest(v any) string {
 	return hex.EncodeToString(sum[:8])
 }
 
+// orNone is a list as it is when it was stored and read again: nil, when nothing
+// is left in it. The card is no other for that.
+func orNone[T any](list []T) []T {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
+}
+
 func (c Conversation) root(in int, now time.Time) Root {
 	v := c.Violation
 	r := Root{
@@ -99,11 +108,11 @@ func (c Conversation) root(in int, now time.Time) Root {
 		Due: v.Due, Overdue: !v.Due.IsZero() && v.Due.Before(now), OpenedBy: c.By, Source: v.Source.System,
 		Status: c.status(), Progress: c.progress(), Facts: c.shownFacts(),
 	}
-	r.Known, r.Hops = c.Owners, c.Hops
+	r.Known, r.Hops = orNone(c.Owners), orNone(c.Hops)
 	if now.Sub(c.ReadAt) > freshFor {
 		r.ReadAt = c.ReadAt
 	}
-	r.Taken, r.LeftBy, r.Related, r.Closed = c.Taken, c.LeftBy, c.Related, c.Status == Closed
+	r.Taken, r.LeftBy, r.Related, r.Closed = c.Taken, c.LeftBy, orNone(c.Related), c.Status == Closed
 	for _, o := range c.Owners {
 		if o.State != NotTheirs {
 			r.Owners = append(r.Owners, o.Person)

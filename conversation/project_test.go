@@ -76,6 +76,13 @@ func TestTheRootDatesTheDirectoryWhenItIsOld(t *testing.T) {
 	}
 }
 
+// When a feed names another app, nobody is left who is still to be told. A restart
+// then may not take the root for another one, and edit it for nothing.
+func TestAListThatNothingIsLeftInReadsAsNone(t *testing.T) {
+	c := conversation.Conversation{ID: "RH-1", Opened: start, Owners: []conversation.Owner{}, Hops: []conversation.Hop{}, Related: []string{}}
+	readsTheSameWhenStored(t, c, start)
+}
+
 func TestTheRootCallsAWayOutAsItsButtonDoes(t *testing.T) {
 	p := policy.Default()
 	for title, said := range map[string][][2]string{
