@@ -30,6 +30,7 @@ func canonical(f fields) policy.Violation {
 		source.need("system")
 	}
 	control, service, fix := f.object("control"), f.object("service"), f.object("remediation")
+	f.strangers(violationMembers)
 	return policy.Violation{
 		ID:       f.bounded("id", maxText),
 		Source:   policy.ViolationFrom{System: source.oneOf("system", systems...), URL: source.address("url")},
