@@ -19,6 +19,16 @@ const (
 	workspaceMinute = 300 // Slack: "several hundred messages per minute" per workspace; the number is ours
 )
 
+// PerMinute is how many calls of a method a workspace with [Config].RateLimits takes from its app in a
+// minute; of chat.postMessage in all channels together, each of which takes one a second. It is 0 for
+// a method that does not exist.
+func PerMinute(name string) int {
+	if r := methods[name].rate; r != perChannel {
+		return int(r)
+	}
+	return workspaceMinute
+}
+
 // limiter counts calls in sliding minutes, and messages per channel in leaky buckets.
 type limiter struct {
 	minute  map[string][]time.Time

@@ -214,6 +214,16 @@ func TestRatesAreSlacksTiers(t *testing.T) {
 		check(t, post(secops)) // another channel has its own bucket
 		time.Sleep(limited.RetryAfter)
 		check(t, post(ops))
+		for i, channel := range []string{ann, ann, b.DM(ann), b.DM(ann)} {
+			if err := post(channel); err != nil {
+				t.Fatalf("message %d of a burst in a direct message: %v", i, err)
+			}
+		}
+		for _, channel := range []string{ann, b.DM(ann)} { // one place by either name
+			if err := post(channel); !errors.As(err, &limited) {
+				t.Errorf("the fifth message at once in %s: %v", channel, err)
+			}
+		}
 
 		for range 50 {
 			_, err := b.api.GetConversationHistory(&slack.GetConversationHistoryParameters{ChannelID: ops})

@@ -146,7 +146,7 @@ func (w *Workspace) call(req *request, token string) (reply, *apiError) {
 		}
 	}
 	if w.cfg.RateLimits {
-		if wait := w.limits.take(m.rate, req.method, req.args.str("channel"), w.cfg.Now()); wait > 0 {
+		if wait := w.limits.take(m.rate, req.method, w.oneName(req.args.str("channel")), w.cfg.Now()); wait > 0 {
 			return nil, &apiError{code: "ratelimited", retryAfter: wait}
 		}
 	}

@@ -181,6 +181,19 @@ func (w *Workspace) target(id string) (*channel, *apiError) {
 	return nil, refuse("channel_not_found")
 }
 
+// oneName is the one id that a channel's limit goes by: a direct message is the same by its own id and
+// by its person's.
+func (w *Workspace) oneName(id string) string {
+	if c := w.channels[id]; c != nil && c.im {
+		for member := range c.members {
+			if member != w.app.BotUserID {
+				return member
+			}
+		}
+	}
+	return id
+}
+
 func (w *Workspace) postMessage(r *request) (reply, *apiError) {
 	c, e := w.target(r.args.str("channel"))
 	if e != nil {
