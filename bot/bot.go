@@ -144,6 +144,7 @@ type Bot struct {
 // outward is what this process has learnt of how Slack takes what we send.
 type outward struct {
 	pace    Pace
+	directs directs
 	halt    halt
 	said    said
 	refused struct { // the channel that last refused a message for coming too fast, and when

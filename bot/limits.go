@@ -18,8 +18,8 @@ var (
 	edits          = Tier3
 	tells          = Tier4
 
-	Tier3 = Rate{Every: 1500 * time.Millisecond, Burst: 10} // 50 calls a minute
-	Tier4 = Rate{Every: 650 * time.Millisecond, Burst: 8}   // 100 calls a minute
+	Tier3 = Rate{Every: 1400 * time.Millisecond, Burst: 7} // 50 calls a minute
+	Tier4 = Rate{Every: 650 * time.Millisecond, Burst: 8}  // 100 calls a minute
 )
 
 // A Rate lets Burst through at once and one more each Every.

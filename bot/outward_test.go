@@ -311,6 +311,82 @@ func TestBlockedChannelsStarveNothingElse(t *testing.T) {
 	})
 }
 
+// TestWhatWaitedForTheWorkspaceDoesNotComeOutBunched: what is said in a channel
+// counts there when it is said.
+func TestWhatWaitedForTheWorkspaceDoesNotComeOutBunched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Bot{Policy: policy.Default(), Store: store.NewMem(), Chat: &room{}})
+		for range 35 {
+			b.out.pace.take(allPosts, postsInAll, time.Now()) // some four seconds' worth in other channels
+		}
+		var mu sync.Mutex
+		var said sync.WaitGroup
+		var full time.Time
+		say := func() {
+			if err := b.turn(t.Context(), Message{Channel: "C1"}); err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if full = latest(full, time.Now()); time.Until(full) > 3*time.Second {
+				t.Errorf("a message too many in a channel that has %s to go", time.Until(full))
+			}
+			full = full.Add(time.Second)
+		}
+		for range 2 {
+			for range 3 {
+				said.Go(say)
+			}
+			pass(4 * time.Second)
+		}
+		said.Wait()
+	})
+}
+
+// strict is a chat that keeps Slack's limits as the sandbox does, and counts
+// what it had to send away.
+type strict struct {
+	room
+	tooFast int
+	full    map[string]time.Time
+	posts   []time.Time
+	edits   []time.Time
+}
+
+func (s *strict) Show(ctx context.Context, m Message) (At, error) {
+	s.mu.Lock()
+	now := time.Now()
+	over := false
+	if m.TS != "" {
+		over = !within(&s.edits, now, 50)
+	} else {
+		full := s.full[m.Channel]
+		if full.Before(now) {
+			full = now
+		}
+		over = full.Sub(now) > 3*time.Second || !within(&s.posts, now, 300)
+		s.full[m.Channel] = full.Add(time.Second)
+	}
+	if over {
+		s.tooFast++
+	}
+	s.mu.Unlock()
+	if over {
+		return At{}, &Failure{Kind: Again, After: 30 * time.Second, Code: "ratelimited"}
+	}
+	return s.room.Show(ctx, m)
+}
+
+// within counts a call and reports whether it is among the most of a minute.
+func within(calls *[]time.Time, now time.Time, most int) bool {
+	c := *calls
+	for len(c) > 0 && !c[0].After(now.Add(-time.Minute)) {
+		c = c[1:]
+	}
+	*calls = append(c, now)
+	return len(c) < most
+}
+
 // TestAStormOfRootEditsHoldsUpNoPost changes 200 roots many times over while
 // Slack allows 50 edits a minute.
 func TestAStormOfRootEditsHoldsUpNoPostAndIsCoalesced(t *testing.T) {

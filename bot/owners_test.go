@@ -541,3 +541,8 @@ func TestWhenAnOwnerSaysNotMineTheNextPlaceIsLookedIn(t *testing.T) {
 		}
 	})
 }
+
+// directoryOf is a directory that answers each query.
+type directoryOf func(AppQuery) AppEntry
+
+func (d directoryOf) App(_ context.Context, q AppQuery, _ bool) (AppEntry, error) { return d(q), nil }

@@ -286,7 +286,7 @@ func (p *look) inTurn(w store.Waiting) store.Taking {
 		return store.LeaveChannel // one that ends makes Run look again
 	}
 	if !p.bot.Unlimited && p.later[w.Line] == nil { // one that was put off may be about to edit and not to post
-		if wait := p.opens(channelOf+w.Channel, postsInChannel, 0, patience); wait > 0 {
+		if wait := p.opens(channelOf+p.bot.out.directs.name(w.Channel), postsInChannel, 0, patience); wait > 0 {
 			p.again(wait)
 			return store.LeaveChannel
 		}

@@ -171,6 +171,7 @@ func (b *Bot) show(ctx context.Context, c conversation.Conversation, d store.Del
 		return *o, nil
 	}
 	return b.once(ctx, d, m, func() (At, error) { return b.Chat.Show(ctx, m) }, func(at At, found bool) store.Outcome {
+		b.out.directs.learn(m.Channel, at)
 		shown := conversation.Posted{
 			In: e.In, Card: e.Card, Channel: at.Channel, TS: at.TS, Digest: m.Digest, Edit: m.TS != "", Under: m.ThreadTS,
 		}

@@ -3,7 +3,10 @@ package bot
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
+
+	"rehome/conversation"
 )
 
 // answered learns from a call that sent something: it slows down when Slack says
@@ -27,9 +30,9 @@ func (b *Bot) answered(m Message, err error) {
 // for the channel, and for the workspace too when two channels are told so within
 // a minute.
 func (b *Bot) tooFast(m Message, now, until time.Time) {
-	for name, r := range m.buckets() {
-		if name != allPosts {
-			b.out.pace.slow(name, r, now, until)
+	for _, l := range b.out.limits(m) {
+		if l.name != allPosts {
+			b.out.pace.slow(l.name, l.Rate, now, until)
 		}
 	}
 	if m.TS != "" || m.whispered {
@@ -47,16 +50,51 @@ func (b *Bot) tooFast(m Message, now, until time.Time) {
 // CodeLimited is the Code of a Failure when calls came too fast.
 const CodeLimited = "ratelimited"
 
-// buckets returns the rates, by the name of their bucket, that sending a message
-// is subject to.
-func (m Message) buckets() map[string]Rate {
+// A limit is a bucket and the rate it is emptied at.
+type limit struct {
+	name string
+	Rate
+}
+
+// limits are those of the call that brings a message out, the widest first.
+func (o *outward) limits(m Message) []limit {
 	switch {
 	case m.whispered:
-		return map[string]Rate{allTells: tells}
+		return []limit{{allTells, tells}}
 	case m.TS != "":
-		return map[string]Rate{allEdits: edits}
+		return []limit{{allEdits, edits}}
 	}
-	return map[string]Rate{allPosts: postsInAll, channelOf + m.Channel: postsInChannel}
+	return []limit{{allPosts, postsInAll}, {channelOf + o.directs.name(m.Channel), postsInChannel}}
+}
+
+// directs are the direct messages that have begun. Each is one place under two
+// ids, its own and its person's, and has one limit, which goes by the person's.
+type directs struct {
+	mu   sync.Mutex
+	with map[string]string // person, by the direct message's own id
+}
+
+// name returns the one id that a place's limit goes by.
+func (d *directs) name(channel string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if person, known := d.with[channel]; known {
+		return person
+	}
+	return channel
+}
+
+// learn takes note of where a message is that was sent to a channel.
+func (d *directs) learn(sent string, at At) {
+	if at.Channel == sent || !(conversation.Place{Channel: sent}).IsDirect() {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.with == nil || len(d.with) >= maxBuckets {
+		d.with = map[string]string{} // what is forgotten is learnt again with the next message
+	}
+	d.with[at.Channel] = sent
 }
 
 // patience is about how long a delivery that is under way may wait for its turn
@@ -82,16 +120,18 @@ func (b *Bot) turn(ctx context.Context, m Message) error {
 		return ctx.Err()
 	}
 	now := time.Now()
-	buckets := m.buckets()
 	var wait time.Duration
-	for name, r := range buckets {
-		wait = max(wait, b.out.pace.until(name, r, now))
+	for _, l := range b.out.limits(m) {
+		wait = max(wait, b.out.pace.until(l.name, l.Rate, now))
 	}
 	if wait > 3*patience {
 		return &notYet{until: now.Add(wait), edit: m.TS != ""}
 	}
-	for name, r := range buckets {
-		wait = max(wait, b.out.pace.take(name, r, now))
+	// A channel's bucket counts what is said when it is said, and not when it began
+	// to wait for the workspace's: or what waited there would come out bunched.
+	wait = 0
+	for _, l := range b.out.limits(m) {
+		wait += b.out.pace.take(l.name, l.Rate, now.Add(wait))
 	}
 	return sleep(ctx, wait)
 }

@@ -69,23 +69,30 @@ func (m *mortal) Settle(ctx context.Context, all ...store.Settled) error {
 	return m.Store.Settle(ctx, all...)
 }
 
-// inWorld runs a story with the bot up.
+// inWorld runs a story with the bot up, among four people in three channels.
 func inWorld(t *testing.T, fault func(method string, n int) sandbox.Fault, set func(*bot.Bot), story func(w *world)) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "rehome.db")
+	inWorkspace(t, sandbox.Config{
+		Fault: fault,
+		Users: []sandbox.User{
+			{ID: alice, Name: "alice", Email: "alice@contoso.example", TZ: zones[alice]}, {ID: bob, Name: "bob", Email: "bob@contoso.example", TZ: zones[bob]},
+			{ID: carol, Name: "carol", Email: "carol@contoso.example", TZ: zones[carol]}, {ID: dana, Name: "dana", Email: "dana@contoso.example", TZ: zones[dana]},
+		},
+		Channels: []sandbox.Channel{{ID: triage, Name: "triage", BotMember: true}, {ID: security, Name: "security", BotMember: true}, {ID: random, Name: "random", BotMember: true}},
+	}, filepath.Join(t.TempDir(), "rehome.db"), set, story)
+}
+
+// inWorkspace runs a story with the bot up, in a workspace that is strict and
+// keeps Slack's limits, on the store in a file.
+func inWorkspace(t *testing.T, c sandbox.Config, file string, set func(*bot.Bot), story func(w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		<-time.After(time.Until(time.Date(2000, 1, 4, 10, 0, 0, 0, time.UTC))) // a Tuesday
-		ws, err := sandbox.New(sandbox.Config{
-			Strict: true, RateLimits: true, Fault: fault,
-			Users: []sandbox.User{
-				{ID: alice, Name: "alice", Email: "alice@contoso.example", TZ: zones[alice]}, {ID: bob, Name: "bob", Email: "bob@contoso.example", TZ: zones[bob]},
-				{ID: carol, Name: "carol", Email: "carol@contoso.example", TZ: zones[carol]}, {ID: dana, Name: "dana", Email: "dana@contoso.example", TZ: zones[dana]},
-			},
-			Channels: []sandbox.Channel{{ID: triage, Name: "triage", BotMember: true}, {ID: security, Name: "security", BotMember: true}, {ID: random, Name: "random", BotMember: true}},
-			App:      sandbox.App{BotToken: "xoxb-test", Scopes: slices.Sorted(maps.Keys(Scopes))},
-		})
+		c.Strict, c.RateLimits = true, true
+		c.App = sandbox.App{BotToken: "xoxb-test", Scopes: slices.Sorted(maps.Keys(Scopes))}
+		ws, err := sandbox.New(c)
 		check(t, err)
-		w := &world{Workspace: ws, t: t, path: path, pipe: sandbox.NewPipe(), set: set, log: &logbook{}}
+		w := &world{Workspace: ws, t: t, path: file, pipe: sandbox.NewPipe(), set: set, log: &logbook{}}
 		srv := &http.Server{Handler: ws} //nolint:gosec // in memory
 		go func() { _ = srv.Serve(w.pipe) }()
 		w.boot()
