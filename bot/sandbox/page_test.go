@@ -279,9 +279,15 @@ func formComplains(t *testing.T, s *stage) {
 	s.keys("right" + kb.Enter)
 	s.hear(got, "right Mooncake 2026-12-01 3P 1")
 	s.until(`!$("dialog")`)
-	// The page closes it at once and tells the workspace.
+	s.noModal()
+}
+
+// noModal waits until the workspace knows that ann's modal is closed: the page
+// closes it at once and tells the workspace then.
+func (s *stage) noModal() {
+	s.t.Helper()
 	if err := s.w.Await(soon(s.t), func() bool { _, open := s.w.Modal(ann); return !open }); err != nil {
-		t.Error("the workspace still shows the modal")
+		s.t.Error("the workspace still shows the modal")
 	}
 }
 
@@ -308,9 +314,7 @@ func formsStack(t *testing.T, s *stage) {
 	s.equal(`$("dialog [data-action-id=name]").value`, "kept")
 	s.press(kb.Escape)
 	s.until(`!$("dialog")`)
-	if _, open := s.w.Modal(ann); open {
-		t.Error("the workspace still shows the modal")
-	}
+	s.noModal()
 }
 
 func shortcutOpensForm(_ *testing.T, s *stage) {
