@@ -17,7 +17,8 @@
 //
 // An event is durable before its door acknowledges it. A delivery is carried
 // out after the transaction that wrote it, and its outcome is an event like any
-// other, so that after a stop at any point a restart goes on from there.
+// other, so that after a stop at any point a restart goes on from there. Answers
+// that belong to no conversation are not written down, see [Bot.Answer].
 package bot
 
 import (
@@ -59,7 +60,8 @@ type Message struct {
 	TS           string // the message to edit; "" to post
 	Digest       string // of the card; it goes into the message's marks
 
-	whispered bool // one person alone sees it
+	Whispered bool // one person alone sees it, in a channel
+	ByAddress bool // it goes to an address that Slack gave for an answer, which takes no token
 }
 
 // At is where a message is.
@@ -139,6 +141,9 @@ type Bot struct {
 	unsure *unsure
 	wishes *sync.Mutex // held from reading a person's wish to writing it, see PreferDigest
 	wake   chan struct{}
+
+	changed chan struct{} // of Changes
+	answers *answers
 }
 
 // outward is what this process has learnt of how Slack takes what we send.
@@ -170,6 +175,8 @@ func New(b Bot) *Bot {
 	b.unsure = &unsure{since: map[uint64]time.Time{}}
 	b.wishes = new(sync.Mutex)
 	b.wake = make(chan struct{}, 1)
+	b.changed = make(chan struct{}, 1)
+	b.answers = &answers{waiting: make(chan *answer, answersWaiting)}
 	return &b
 }
 
@@ -297,8 +304,19 @@ func (b *Bot) step(e conversation.Event, at time.Time) store.Step {
 
 // Wake makes Run look for deliveries now.
 func (b *Bot) Wake() {
+	ring(b.wake)
+	ring(b.changed)
+}
+
+// Changes tells one listener that conversations may have changed since it last
+// heard so: many changes may be one word, and a word may be about none. What
+// changed is in the store by then.
+func (b *Bot) Changes() <-chan struct{} { return b.changed }
+
+// ring leaves word for whoever listens, unless there is some already.
+func ring(bell chan<- struct{}) {
 	select {
-	case b.wake <- struct{}{}:
+	case bell <- struct{}{}:
 	default:
 	}
 }

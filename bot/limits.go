@@ -30,10 +30,12 @@ type Rate struct {
 
 // Names of the buckets of what goes out.
 const (
-	allPosts  = "posts"
-	allEdits  = "edits"
-	allTells  = "tells"
-	channelOf = "posts in " // and the channel
+	allPosts = "posts"
+	allEdits = "edits"
+	allTells = "tells"
+	// Answers to addresses that Slack gave for them; it names no limit, so that of tells is kept.
+	allAddressed = "answers by address"
+	channelOf    = "posts in " // and the channel
 )
 
 // A Pace keeps calls under a workspace's limits, each kind in a token bucket of its

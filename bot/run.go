@@ -20,6 +20,7 @@ import (
 func (b *Bot) Run(ctx context.Context) error {
 	r := newRound(b)
 	defer r.wait.Wait()
+	defer b.answers.shut(b)
 	for {
 		next, err := r.start(ctx)
 		if err != nil {
@@ -37,6 +38,8 @@ func (b *Bot) Run(ctx context.Context) error {
 			r.end(e)
 			r.drain()
 		case <-b.wake:
+		case a := <-b.answers.waiting:
+			r.wait.Go(func() { b.insist(ctx, a) })
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -86,6 +89,7 @@ func (b *Bot) deliver(ctx context.Context, d store.Delivery) error {
 	if err := b.Store.Settle(context.WithoutCancel(ctx), settled...); err != nil {
 		return fmt.Errorf("settling delivery %d: %w", d.ID, err)
 	}
+	ring(b.changed)
 	return nil
 }
 
@@ -330,8 +334,8 @@ func (b *Bot) tell(ctx context.Context, c conversation.Conversation, d store.Del
 	}
 	th := c.Threads[e.In]
 	m := words(d, th.Channel)
-	m.ThreadTS, m.whispered = th.RootTS(), !th.IsDirect()
-	if !m.whispered {
+	m.ThreadTS, m.Whispered = th.RootTS(), !th.IsDirect()
+	if !m.Whispered {
 		return b.say(ctx, d, m, func() error { return b.Chat.Tell(ctx, e.To, m, e.Text) })
 	}
 	if err := b.turn(ctx, m); err != nil {

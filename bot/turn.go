@@ -15,6 +15,7 @@ import (
 func (b *Bot) answered(m Message, err error) {
 	var f *Failure
 	switch now := time.Now(); { // the pace and the halt go by the monotonic clock
+	case err == nil && m.ByAddress: // which says nothing of our token
 	case err == nil:
 		b.goOn()
 	case !errors.As(err, &f):
@@ -35,7 +36,7 @@ func (b *Bot) tooFast(m Message, now, until time.Time) {
 			b.out.pace.slow(l.name, l.Rate, now, until)
 		}
 	}
-	if m.TS != "" || m.whispered {
+	if m.TS != "" || m.Whispered || m.ByAddress {
 		return
 	}
 	b.out.refused.mu.Lock()
@@ -59,7 +60,9 @@ type limit struct {
 // limits are those of the call that brings a message out, the widest first.
 func (o *outward) limits(m Message) []limit {
 	switch {
-	case m.whispered:
+	case m.ByAddress:
+		return []limit{{allAddressed, tells}}
+	case m.Whispered:
 		return []limit{{allTells, tells}}
 	case m.TS != "":
 		return []limit{{allEdits, edits}}
@@ -115,7 +118,10 @@ type notYet struct {
 func (n *notYet) Error() string { return "its turn comes at " + n.until.String() }
 
 // turn waits until Slack's limits let a message through, or returns *notYet.
-func (b *Bot) turn(ctx context.Context, m Message) error {
+func (b *Bot) turn(ctx context.Context, m Message) error { return b.turnWithin(ctx, m, 3*patience) }
+
+// turnWithin is turn for what waits no longer than most.
+func (b *Bot) turnWithin(ctx context.Context, m Message, most time.Duration) error {
 	if b.Unlimited {
 		return ctx.Err()
 	}
@@ -124,7 +130,7 @@ func (b *Bot) turn(ctx context.Context, m Message) error {
 	for _, l := range b.out.limits(m) {
 		wait = max(wait, b.out.pace.until(l.name, l.Rate, now))
 	}
-	if wait > 3*patience {
+	if wait > most {
 		return &notYet{until: now.Add(wait), edit: m.TS != ""}
 	}
 	// A channel's bucket counts what is said when it is said, and not when it began

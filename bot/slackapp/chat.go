@@ -212,25 +212,21 @@ const MetadataEvent = "rehome_card"
 // Tell implements [bot.Chat]: in a channel for one person's eyes only, in a
 // direct message as a reply, which stays.
 func (c *Chat) Tell(ctx context.Context, to conversation.Person, m bot.Message, text policy.Text) error {
-	p := say(prose(text)...)
-	where := conversation.Place{Channel: m.Channel}
-	if !where.IsDirect() {
-		return c.whisper(ctx, to.ID, where, m.ThreadTS, p)
-	}
-	_, err := c.post(ctx, m, p)
-	return err
+	return c.whisper(ctx, to.ID, m, say(prose(text)...))
 }
 
-// whisper shows a page to one person where they are.
-func (c *Chat) whisper(ctx context.Context, user string, where conversation.Place, rootTS string, p *page) error {
-	options := quiet(p.words(), p.blocks...)
-	if rootTS != "" {
-		options = append(options, slack.MsgOptionTS(rootTS))
+// whisper shows a page to one person where they are: in a direct message it bears
+// m's marks, in a channel they alone see it and it bears none.
+func (c *Chat) whisper(ctx context.Context, user string, m bot.Message, p *page) error {
+	if (conversation.Place{Channel: m.Channel}).IsDirect() {
+		_, err := c.post(ctx, m, p)
+		return err
 	}
-	if !where.IsDirect() {
-		options = append(options, slack.MsgOptionPostEphemeral(user))
+	options := append(quiet(p.words(), p.blocks...), slack.MsgOptionPostEphemeral(user))
+	if m.ThreadTS != "" {
+		options = append(options, slack.MsgOptionTS(m.ThreadTS))
 	}
-	_, err := c.send(ctx, where.Channel, posting, options...)
+	_, err := c.send(ctx, m.Channel, posting, options...)
 	return err
 }
 
@@ -290,32 +286,29 @@ func (c *Chat) refused(code, needed string) {
 }
 
 // respond answers a press or a command later, at the address Slack gave with
-// it. The address is a secret and only used when it leads to Slack.
-func (c *Chat) respond(ctx context.Context, address string, p *page) error {
-	return c.respondWith(ctx, address, ephemeral(p))
-}
-
-func (c *Chat) respondWith(ctx context.Context, address string, answer any) error {
+// it. The address is a secret and only used when it leads to Slack. It lives for
+// half an hour and takes five answers. Errors are *bot.Failure.
+func (c *Chat) respond(ctx context.Context, address string, answer any) error {
 	if !c.mayRespond(address) {
-		return errors.New("the response_url does not lead to Slack")
+		return &bot.Failure{Kind: bot.Never, Code: "not_slack", Err: errors.New("the response_url does not lead to Slack")}
 	}
 	body, err := json.Marshal(answer)
 	if err != nil {
-		return err // unreachable: a page is made of strings
+		return &bot.Failure{Kind: bot.Never, Code: "unwritable", Err: err} // unreachable: a page is made of strings
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(string(body)))
 	if err != nil {
-		return errors.New("the response_url cannot be used")
+		return &bot.Failure{Kind: bot.Never, Code: "not_slack", Err: errors.New("the response_url cannot be used")}
 	}
 	req.Header.Set("Content-Type", "application/json; charset=utf-8")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return withoutURL(err)
+		return failure(err, posting)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	_, _ = io.Copy(io.Discard, resp.Body) // so that the connection can be used again
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the response_url answered %d", resp.StatusCode)
+		return unresponded(resp)
 	}
 	return nil
 }

@@ -170,22 +170,35 @@ func (d *Doors) foreign(p payload) answer {
 // tellBack answers a press where it was made: in its thread if that is in a
 // channel, else by the address Slack gave for it, which needs no membership.
 func (d *Doors) tellBack(i interaction, p *page) func(context.Context) {
-	return func(ctx context.Context) {
-		where := conversation.Place{Channel: orElse(i.channel(), i.User.ID)}
-		whisper := func() error { return d.Chat.whisper(ctx, i.User.ID, where, i.threadTS(), p) }
-		respond := func() error { return d.Chat.respond(ctx, i.ResponseURL, p) }
-		first, second := respond, whisper
-		if i.Type == typePress && !where.IsDirect() {
-			first, second = whisper, respond
-		}
-		err := first()
-		if err == nil {
-			return
-		}
-		if again := second(); again != nil {
-			d.Log.Warn("somebody could not be answered", "err", errors.Join(err, again))
-		}
+	where := conversation.Place{Channel: orElse(i.channel(), i.User.ID)}
+	ways := []bot.Way{d.Chat.whispering(i.User.ID, i.key(action{}), where, i.threadTS(), p)}
+	if i.ResponseURL != "" {
+		ways = append(ways, d.Chat.responding(i.ResponseURL, ephemeral(p)))
 	}
+	if i.Type != typePress || where.IsDirect() {
+		slices.Reverse(ways)
+	}
+	return d.saying(ways...)
+}
+
+// saying is an answer that belongs to no conversation.
+func (d *Doors) saying(ways ...bot.Way) func(context.Context) {
+	return func(ctx context.Context) { d.Bot.Answer(ctx, ways...) }
+}
+
+// whispering is the way of an answer to where somebody is. key names what is
+// answered.
+func (c *Chat) whispering(user, key string, where conversation.Place, thread string, p *page) bot.Way {
+	m := bot.Message{Conversation: keyAnswer, Key: digest(key), Channel: where.Channel, ThreadTS: thread, Whispered: !where.IsDirect()}
+	return bot.Way{Message: m, Send: func(ctx context.Context) error { return c.whisper(ctx, user, m, p) }}
+}
+
+// keyAnswer stands for a conversation in the marks of what belongs to none.
+const keyAnswer = "answer"
+
+// responding is the way of an answer to the address Slack gave for it.
+func (c *Chat) responding(address string, answer any) bot.Way {
+	return bot.Way{Message: bot.Message{ByAddress: true}, Send: func(ctx context.Context) error { return c.respond(ctx, address, answer) }}
 }
 
 // say is a page of one paragraph.

@@ -125,15 +125,11 @@ func (d *Doors) asked(ctx context.Context, e event, text string, direct bool) an
 	if opened || !d.recent.first(e.key()) {
 		return answer{} // what comes up in the thread is the answer; or it was answered
 	}
-	return answer{after: func(ctx context.Context) {
-		thread := h.ThreadTS
-		if direct {
-			thread = r.place.Anchor
-		}
-		if err := d.Chat.whisper(ctx, h.User, r.place, thread, p); err != nil {
-			d.Log.Warn("somebody could not be answered", "err", err)
-		}
-	}}
+	thread := h.ThreadTS
+	if direct {
+		thread = r.place.Anchor
+	}
+	return answer{after: d.saying(d.Chat.whispering(h.User, e.key(), r.place, thread, p))}
 }
 
 // withoutMention takes our own mention out of a text, and any other's first one

@@ -87,6 +87,20 @@ const (
 	misconfigured = time.Minute      // until somebody has changed a setting
 )
 
+// unresponded reads the status that a response_url answers with instead of an error
+// code. What is below 500 is a no: it was used up, is too old, or takes nothing
+// like this.
+func unresponded(r *http.Response) *bot.Failure {
+	if after, err := strconv.Atoi(r.Header.Get("Retry-After")); err == nil && r.StatusCode == http.StatusTooManyRequests {
+		return failure(&slack.RateLimitedError{RetryAfter: time.Duration(after) * time.Second}, posting)
+	}
+	f := failure(slack.StatusCodeError{Code: r.StatusCode, Status: r.Status}, posting)
+	if f.Code != bot.CodeLimited && r.StatusCode < 500 {
+		f.Kind, f.Unsure = bot.Never, false
+	}
+	return f
+}
+
 // A call is what was asked of Slack: the same refusal means different things.
 type call int
 

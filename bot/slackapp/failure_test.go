@@ -278,16 +278,16 @@ func TestAResponseURLLeadsToSlackOrNowhere(t *testing.T) {
 			t.Errorf("%q: %v", address, got)
 		}
 	}
-	check(t, chat.respond(t.Context(), chat.base.String()+"response/1", say("hello")))
+	check(t, chat.respond(t.Context(), chat.base.String()+"response/1", ephemeral(say("hello"))))
 	if !reached.Load() {
 		t.Error("not reached, or with our token")
 	}
 	secretly := "https://evil.example/response/very-secret"
-	if err := chat.respond(t.Context(), secretly, say("hello")); err == nil || strings.Contains(err.Error(), "very-secret") {
+	if err := chat.respond(t.Context(), secretly, ephemeral(say("hello"))); err == nil || strings.Contains(err.Error(), "very-secret") {
 		t.Errorf("got %v", err)
 	}
 	chat, _ = slackSays(t, body(404, "", "used_url"))
-	if err := chat.respond(t.Context(), chat.base.String()+"very-secret", say("hello")); err == nil || strings.Contains(err.Error(), "very-secret") {
+	if err := chat.respond(t.Context(), chat.base.String()+"very-secret", ephemeral(say("hello"))); err == nil || strings.Contains(err.Error(), "very-secret") {
 		t.Errorf("got %v", err)
 	}
 }

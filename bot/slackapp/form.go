@@ -156,11 +156,7 @@ func (d *Doors) submit(ctx context.Context, i interaction) answer {
 		// message: the form says where to look.
 		return answer{ack: closing(o.page())}
 	}
-	return answer{after: func(ctx context.Context) {
-		if err := d.Chat.whisper(ctx, i.User.ID, conversation.Place{Channel: o.place.Channel}, o.place.Anchor, o.page()); err != nil {
-			d.Log.Warn("somebody could not be answered", "err", err)
-		}
-	}}
+	return answer{after: d.saying(d.Chat.whispering(i.User.ID, r.key, conversation.Place{Channel: o.place.Channel}, o.place.Anchor, o.page()))}
 }
 
 // readForm makes facts of the fields. All but the app's name go through the

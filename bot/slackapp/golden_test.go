@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/slack-go/slack"
 
+	"rehome/bot"
 	"rehome/conversation"
 	"rehome/policy"
 )
@@ -210,7 +211,7 @@ func TestEveryAnswerLooksAsItShould(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			golden(t, "answer-"+name, undated(p.words()), nil)
-			check(t, d.chat.whisper(t.Context(), alice, conversation.Place{Channel: triage}, "", p))
+			check(t, d.chat.whisper(t.Context(), alice, bot.Message{Channel: triage}, p))
 			d.accepts(t, p.blocks, p.words())
 			b, err := json.Marshal(ephemeral(p))
 			check(t, err)

@@ -196,9 +196,7 @@ func (s *sockets) acknowledge(ctx context.Context, d delivery, a answer, p paylo
 	if typed, ok := p.(command); ok && a.ack != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackWithin)
 		defer cancel()
-		if err := s.doors.Chat.respondWith(ctx, typed.ResponseURL, a.ack); err != nil {
-			s.doors.Log.Warn("somebody could not be answered", "err", err)
-		}
+		s.doors.Bot.Answer(ctx, s.doors.Chat.responding(typed.ResponseURL, a.ack))
 	}
 }
 
