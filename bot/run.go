@@ -89,7 +89,9 @@ func (b *Bot) deliver(ctx context.Context, d store.Delivery) error {
 	if err := b.Store.Settle(context.WithoutCancel(ctx), settled...); err != nil {
 		return fmt.Errorf("settling delivery %d: %w", d.ID, err)
 	}
-	ring(b.changed)
+	if slices.ContainsFunc(settled, func(one store.Settled) bool { return one.Outcome.Step != nil }) {
+		ring(b.changed)
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package slackapp
 
 import (
+	"encoding/json"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"rehome/bot"
 	"rehome/bot/sandbox"
+	"rehome/conversation"
 )
 
 // doors are the doors of the bot that runs.
@@ -117,13 +119,33 @@ func TestAnAnswerThatBelongsToNoConversationOutlivesFailures(t *testing.T) {
 	}
 }
 
-// TestManyAnswersKeepSlacksLimits: a hundred people call for help at once, which
-// is more than the limits let through in half a minute.
+// TestTheConfirmationOfAFormOutlivesALimit sends a form that was opened in a
+// channel, where the answer is the only word of what came of it.
+func TestTheConfirmationOfAFormOutlivesALimit(t *testing.T) {
+	inWorld(t, failing("chat.postEphemeral", sandbox.Fault{Kind: sandbox.RateLimited, Delay: 5 * time.Second}), nil, func(w *world) {
+		d := w.doors()
+		meta, err := json.Marshal(form{Place: conversation.Place{Channel: triage}})
+		check(w.t, err)
+		i := interaction{Type: typeSubmission, User: idOnly{alice}, View: view{ID: "V1", CallbackID: formCallback, Private: string(meta)}}
+		var chosen field
+		chosen.Selected.Value = title
+		i.View.State.Values = map[string]map[string]field{formViolation: {formAction: chosen}}
+		d.finish(w.t.Context(), d.take(w.t.Context(), i))
+		pass(30 * time.Second)
+		if e := w.Ephemerals(alice); len(e) != 1 || !strings.Contains(e[0].Text, "*RH-1* is open in this channel") {
+			t.Errorf("%+v\n%s", e, w.log)
+		}
+	})
+}
+
+// TestManyAnswersKeepSlacksLimits: more people call for help at once than Slack
+// takes answers in a minute.
 func TestManyAnswersKeepSlacksLimits(t *testing.T) {
+	const many = 130
 	inWorld(t, nil, nil, func(w *world) {
 		d := w.doors()
-		for range 100 {
-			go w.hears(d, bob, triage, "help")
+		for range many {
+			w.hears(d, bob, triage, "help")
 		}
 		pass(10 * time.Minute)
 		sent := 0
@@ -134,8 +156,8 @@ func TestManyAnswersKeepSlacksLimits(t *testing.T) {
 				}
 			}
 		}
-		if n := w.answers(bob); sent != n || n < 100 {
-			t.Errorf("%d answers in %d calls, want 100:\n%s", n, sent, w.log)
+		if n := w.answers(bob); sent != many || n != many {
+			t.Errorf("%d answers in %d calls, want %d:\n%s", n, sent, many, w.log)
 		}
 	})
 }

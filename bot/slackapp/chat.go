@@ -10,6 +10,7 @@
 //	bot.Run ── Chat.Show, Chat.Tell ── render: cards → Block Kit and the same in words
 //	        ├─ Chat.Digest, Chat.Report  several conversations for one person; a word in a channel
 //	        └─ Chat.Person ── people: who may be told, and in which time zone
+//	RunHomes ── home: each person's Home tab, as it is now
 //
 // Payloads are decoded here and not by slack-go, which refuses a whole envelope
 // for one element it does not know; we read the few fields we need and nothing

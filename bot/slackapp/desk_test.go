@@ -112,6 +112,7 @@ func sit(t *testing.T, s set) *desk {
 			t.Errorf("bot.Run: %v", err)
 		}
 	})
+	running.Go(func() { d.doors.RunHomes(ctx) })
 	if s.door == "socket" {
 		running.Go(func() {
 			if err := d.doors.RunSocket(ctx); err != nil {

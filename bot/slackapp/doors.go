@@ -44,6 +44,7 @@ type Doors struct {
 // A doorway is the state of the doors.
 type doorway struct {
 	recent recent
+	homes  homes
 
 	mu     sync.Mutex
 	socket SocketState
@@ -77,7 +78,7 @@ func New(d Doors) (*Doors, error) {
 	default:
 		return nil, fmt.Errorf("%d connections for Socket Mode: one or two are kept open", d.Sockets)
 	}
-	d.doorway = &doorway{}
+	d.doorway = &doorway{homes: homes{bell: make(chan struct{}, 1)}}
 	if d.patience == 0 {
 		d.patience = 2500 * time.Millisecond
 	}

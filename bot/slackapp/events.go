@@ -21,8 +21,8 @@ func (d *Doors) event(ctx context.Context, e event) answer {
 	case "app_mention", "message":
 		return d.heard(ctx, e)
 	case "app_home_opened":
-		if h.Tab == "" || h.Tab == "home" {
-			return answer{after: func(ctx context.Context) { d.publishHome(ctx, h.User) }}
+		if isUser(h.User) && (h.Tab == "" || h.Tab == "home") {
+			d.homes.open(h.User)
 		}
 	case "member_joined_channel", "member_left_channel", "channel_left", "group_left", "channel_deleted", "group_deleted", "channel_archive", "group_archive":
 		d.Chat.members.forget(h.Channel)

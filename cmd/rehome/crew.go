@@ -94,6 +94,7 @@ func (a *assembly) run(ctx context.Context, more ...func(context.Context) error)
 		doors.begin("HTTP", func() error { return f(serving) })
 	}
 	c.begin("deliveries", func() error { return a.bot.Run(ctx) })
+	c.begin("Home tabs", func() error { a.doors.RunHomes(ctx); return nil })
 	c.begin("deciding anew what another policy decided", func() error { a.rule(ctx); return nil })
 	c.begin("watching the store", func() error { return a.store.Watch(ctx) })
 	c.begin("asking Slack who we are", func() error { return a.identify(ctx) })
