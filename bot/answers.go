@@ -33,9 +33,9 @@ const (
 // Answer says something once, by the first of ways that takes it. It returns when
 // that is done, or when it is left to Run: what Slack plainly sent away is tried
 // again for two minutes, with pauses that grow. What may have been said is looked
-// for and said again if it is not there; where it cannot be looked for, it is
-// given up. So is what waits when Run ends. What is given up is logged with its
-// code.
+// for and said again if it is not there; where it cannot be looked for, it is said
+// once more, since an answer twice is better than none, and then given up. So is
+// what waits when Run ends. What is given up is logged with its code.
 func (b *Bot) Answer(ctx context.Context, ways ...Way) {
 	a := &answer{ways: slices.Clone(ways), began: time.Now()}
 	f := b.attempt(ctx, a, promptly)
@@ -58,8 +58,9 @@ type answer struct {
 	tries int      // that sent something
 	last  *Failure // why it waits
 
-	unsure *Message  // where it may have been said
-	since  time.Time // by the bot's clock
+	repeated bool      // it may have been said where it cannot be looked for
+	unsure   *Message  // where it may have been said
+	since    time.Time // by the bot's clock
 }
 
 // answers are those that wait for Run to try them again.
@@ -145,7 +146,11 @@ func (b *Bot) attempt(ctx context.Context, a *answer, most time.Duration) *Failu
 		case f == nil:
 			return nil
 		case f.Unsure && (w.Message.Whispered || w.Message.ByAddress):
-			return &Failure{Kind: Never, Code: f.Code, Err: f.Err} // it may be there, and nobody can tell
+			if a.repeated {
+				return &Failure{Kind: Never, Code: f.Code, Err: f.Err}
+			}
+			a.repeated = true
+			return &Failure{Kind: Again, Code: f.Code, After: f.After, Err: f.Err}
 		case f.Unsure:
 			a.unsure, a.since = &w.Message, b.Now()
 			return &Failure{Kind: Again, Code: f.Code, After: max(f.After, b.Settle), Err: f.Err}
