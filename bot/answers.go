@@ -180,8 +180,10 @@ func (b *Bot) lookFor(ctx context.Context, a *answer) (f *Failure, said bool) {
 		return &Failure{Kind: Again, Code: "unknown", Err: err}, false
 	case f != nil && f.Kind != Never:
 		return &Failure{Kind: Again, Code: f.Code, After: f.After, Err: f.Err}, false
-	case f != nil && b.AtMostOnce:
+	case f != nil && (b.AtMostOnce || a.repeated):
 		return &Failure{Kind: Never, Code: codeUnsure}, false
+	case f != nil:
+		a.repeated = true
 	}
 	a.unsure = nil
 	return nil, found

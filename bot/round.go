@@ -238,7 +238,7 @@ func (p *look) wait(w store.Waiting, purpose store.Purpose) time.Duration {
 		return 0
 	case purpose == store.RootEdits:
 		return p.opens(allEdits, edits, p.under[purpose], patience)
-	case purpose == store.Answers:
+	case purpose == store.Answers && wait == nil: // one in a direct message is a post, as it turns out
 		return p.opens(allTells, tells, p.under[purpose], patience)
 	case wait != nil && wait.edit:
 		// Cards that people have acted on are edited before roots are, so this may be

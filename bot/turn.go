@@ -39,9 +39,10 @@ func (b *Bot) tooFast(m Message, now, until time.Time) {
 	if m.TS != "" || m.Whispered || m.ByAddress {
 		return
 	}
+	in := b.out.directs.name(m.Channel)
 	b.out.refused.mu.Lock()
-	also := b.out.refused.in != "" && b.out.refused.in != m.Channel && now.Sub(b.out.refused.at) < time.Minute
-	b.out.refused.in, b.out.refused.at = m.Channel, now
+	also := b.out.refused.in != "" && b.out.refused.in != in && now.Sub(b.out.refused.at) < time.Minute
+	b.out.refused.in, b.out.refused.at = in, now
 	b.out.refused.mu.Unlock()
 	if also {
 		b.out.pace.slow(allPosts, postsInAll, now, now.Add(time.Second))

@@ -384,7 +384,7 @@ func (t *turn) letGo(e LetGo) {
 	t.c.Taken, t.c.LeftBy = Person{}, e.By
 	t.record(e.By, "lets go of it; nobody has it")
 	t.asBeforeHanded(e.By)
-	if t.nobodyLeft() {
+	if t.c.By.ID == "" && t.nobodyLeft() { // what somebody opened is theirs to go on with
 		t.report(text(plain(t.c.ID+": "), who(e.By), plain(" let go of it, and no owner is known who could be told. Whoever knows the app can press “I take it” in its thread.")))
 		if len(t.c.Owners) > 0 {
 			t.lookOn()

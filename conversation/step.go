@@ -824,6 +824,9 @@ func (t *turn) tell(to Person, in int, text policy.Text) {
 	}
 	if in < 0 || in >= len(t.c.Threads) {
 		in = 0
+		if first := t.c.Threads[0]; first.IsDirect() && first.For != to && (first.For != Person{} || t.c.By != to) {
+			return // it would be said to somebody else
+		}
 	}
 	t.effect(Tell{To: to, In: in, Text: text})
 }

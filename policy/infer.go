@@ -215,8 +215,8 @@ func (p *Policy) named(name string) (TenantEntry, bool) {
 func (p *Policy) derive(f Facts) Facts {
 	out := make(Facts, 0, len(f)+6)
 	for _, c := range f {
-		if c.Name == PartyFact && c.From == FromTitle {
-			continue
+		if c.Name == PartyFact && (c.From == FromTitle || c.From == FromInference) {
+			continue // made anew, if it still follows
 		}
 		if value, ok := p.accept(c.Name, c.Value); ok {
 			c.Value = value

@@ -298,6 +298,12 @@ func TestTheOwnersOrganisationComesFromTheDirectoryAndBeatsAFeed(t *testing.T) {
 			t.Errorf("%s: %d contradictions are said, want %d: %v", name, said, want, d.Warnings)
 		}
 	}
+	// What followed from the feed's word for it goes with it.
+	other := Fact{Name: OwnerOrg, Value: elsewhere, From: FromDirectory, Why: "its service principal"}
+	stated := p.Infer(Violation{Title: "AAD Entra Apps cloud mismatches with Cert Cloud", App: App{OwnerOrg: firstParty, Party: "3P"}}).With(other)
+	if party, _ := Facts(p.Decide(stated, time.Now()).Facts).Get(PartyFact); party.Value != "3P" {
+		t.Errorf("the directory names another owner, and the party is still %+v", party)
+	}
 	answered := p.Infer(Violation{}).With(found, Fact{Name: PartyFact, Value: "3P", From: FromAnswer})
 	if got := answered.Value(PartyFact); got != "3P" {
 		t.Errorf("a person's answer is overruled: %s", got)

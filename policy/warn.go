@@ -68,10 +68,20 @@ func (c *course) warnContradictions() {
 				{Kind: Plain, Text: fmt.Sprintf("Two sources differ on the %s: ", name.Words())},
 				{Kind: Value, Text: fmt.Sprintf("%s (%s)", best.Value, best.how())}, {Kind: Plain, Text: " and "},
 				{Kind: Value, Text: fmt.Sprintf("%s (%s)", other.Value, other.how())},
-				{Kind: Plain, Text: ". I go by the first; change it if the second is right."},
+				{Kind: Plain, Text: ". I go by the first" + ifWrong(name)},
 			})
 		}
 	}
+}
+
+// ifWrong says what to do when the weaker of two claims is right: what nobody is
+// asked for is put right where it came from.
+func ifWrong(name FactName) string {
+	switch name {
+	case OwnerOrg, CertCloud, CertTenant:
+		return "."
+	}
+	return "; change it if the second is right."
 }
 
 // warnUnclear repeats what was stated but was not taken for a fact, and why: a

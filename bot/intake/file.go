@@ -3,6 +3,7 @@ package intake
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"iter"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -224,6 +226,8 @@ type rows struct {
 	csv     *csv.Reader
 	in      *meter
 	head    []byte // the line of column names that says the same without a mapping; for what is kept
+	unkept  string // why the text of no row is kept; "" when it may be
+	inKey   bool   // a private key has begun in a row that cannot be read, and not ended
 }
 
 // header reads the first row of a CSV file and finds out what its columns fill.
@@ -254,6 +258,14 @@ func header(r *bufio.Reader, m Mapping) (*rows, error) {
 		return nil, err
 	}
 	s.head = mappedHead(names, m, s.csv.Comma)
+	for _, c := range s.columns {
+		switch {
+		case m[c.Name] == "-":
+			s.unkept = "a column is not to be taken in"
+		case keyMembers[fold(c.Name)] || keyMembers[squash(c.Name)] || c.Path == "" && forSecrets.MatchString(c.Name):
+			s.unkept = "a column is for key material"
+		}
+	}
 	return s, nil
 }
 
@@ -352,6 +364,9 @@ func (s *rows) records(yield func(Record, error) bool) {
 			continue
 		}
 		index++
+		if len(cells) == len(s.columns) {
+			s.follow(s.text())
+		}
 		if rec.Raw, err = s.record(cells); !yield(rec, err) {
 			return
 		}
@@ -372,16 +387,38 @@ func (s *rows) filled() map[string]string {
 }
 
 // asFile returns the text of the row that was read last under the names of the
-// columns. Where a column is one for key material nobody can tell which part of
-// the text is that, so that the names are all there is.
+// columns. Where a column is for key material, or is not to be taken in, nobody can
+// tell which part of the text is that, so that the names are all there is; and
+// likewise where the row is a line of a private key that stands there without quotes.
 func (s *rows) asFile() []byte {
-	for _, c := range s.columns {
-		if keyMembers[fold(c.Name)] || keyMembers[squash(c.Name)] {
-			return slices.Concat(s.head, []byte("[left out: a column is for key material]"))
-		}
+	text, unkept := s.text(), s.unkept
+	if s.follow(text) || oneOfAKey.Match(text) {
+		unkept = cmp.Or(unkept, "it looks like a part of a private key")
 	}
-	return slices.Concat(s.head, bytes.Trim(s.in.row(s.csv.InputOffset()), "\r\n"))
+	if unkept != "" {
+		return fmt.Appendf(slices.Clone(s.head), "[left out: %s]", unkept)
+	}
+	return slices.Concat(s.head, text)
 }
+
+// text returns the row that was read last as it stands in the file.
+func (s *rows) text() []byte { return bytes.Trim(s.in.row(s.csv.InputOffset()), "\r\n") }
+
+// follow reports whether a row's text has a part of a private key, which may go on
+// in the rows after it.
+func (s *rows) follow(text []byte) bool {
+	begins := bytes.Contains(text, []byte("KEY")) && keyBegins.Match(text)
+	was := s.inKey
+	s.inKey = (begins || was) && !keyEnds.Match(text)
+	return begins || was
+}
+
+var (
+	forSecrets = regexp.MustCompile(`(?i)secret|password|passwd|passphrase|pwd|token|pfx|private|key ?value`)
+	keyBegins  = regexp.MustCompile(`(?i)BEGIN[A-Z0-9 ]*PRIVATE\s+KEY`)
+	keyEnds    = regexp.MustCompile(`(?i)END[A-Z0-9 ]*PRIVATE\s+KEY`)
+	oneOfAKey  = regexp.MustCompile(`^\s*[A-Za-z0-9+/]{32,}={0,2}\s*$`)
+)
 
 // rowIn returns the record of a row that was kept as a file of its own.
 func rowIn(kept []byte) (Piece, bool) {

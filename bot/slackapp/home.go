@@ -209,8 +209,8 @@ func (t *tabs) round(ctx context.Context) {
 	now := time.Now()
 	t.next = now.Add((homeShare - 1) * now.Sub(began))
 	for _, tab := range due {
-		if t.homes.waiting() || ctx.Err() != nil {
-			return
+		if ctx.Err() != nil || !tab.open && t.homes.waiting() {
+			return // whoever opens theirs goes before those who do not look
 		}
 		t.show(ctx, tab, t.homeView(lists[tab.user]))
 	}

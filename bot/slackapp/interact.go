@@ -48,7 +48,7 @@ func (d *Doors) press(ctx context.Context, i interaction) answer {
 	for _, a := range i.Actions {
 		if a.BlockID == homeStart {
 			return d.startForm(ctx, i.Trigger, form{Place: conversation.Place{Channel: i.User.ID}}, func(p *page) answer {
-				return answer{after: d.tellBack(interaction{User: i.User}, p)}
+				return answer{after: d.tellBack(interaction{User: i.User, Trigger: i.Trigger}, p)}
 			})
 		}
 		if at, ok := parseControl(a.BlockID); ok {

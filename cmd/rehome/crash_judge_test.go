@@ -150,6 +150,8 @@ func (c *crash) sighted(v *verdict) *sighted {
 			for _, id := range s.ids {
 				seen.lists[shownIn{m.Channel, id}]++
 			}
+		case k.Conversation == answerMark:
+			continue // to a press that came too late, say: it is not written down, and may come after each restart
 		case strings.HasPrefix(k.Key, "d"):
 			seen.words[at] = append(seen.words[at], m)
 		default:

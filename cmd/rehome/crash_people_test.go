@@ -195,6 +195,9 @@ func (h *hostile) has(user, id string) {
 	h.there[about{user, id}] = true
 }
 
+// answerMark is the Conversation of the mark of what belongs to none.
+const answerMark = "answer"
+
 // listMark is the Conversation of a list's mark, and the Key of what stands on it.
 const listMark = "list"
 

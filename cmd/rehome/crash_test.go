@@ -108,15 +108,16 @@ func crashAtRandom(t *testing.T, seed uint64, patience int) (*crash, *verdict) {
 
 // untilClear fails the test with what is wrong in a run. A machine that stands
 // still for a good part of the settle time makes a message late that the program
-// was right to send again; what is wrong in such a run is not taken for the
-// program's fault at once: there is another one, with more patience. The third
-// counts, whatever the machine did. A run of many minutes counts at once.
+// was right to send again. So a run in which nothing is wrong but that messages
+// are there twice is not taken for the program's fault at once: there is another
+// one, with more patience. The third counts, whatever the machine did, and a run of
+// many minutes counts at once.
 func untilClear(t *testing.T, run func(patience int) (*crash, *verdict)) {
 	t.Helper()
 	for patience := 1; ; patience *= 2 {
 		c, v := run(patience)
 		stall := c.slack.stalled()
-		if unclear := stall > c.settle/4 && len(v.wrong) > 0; unclear && patience < 4 && lasting(t) == 0 {
+		if unclear := stall > c.settle/4 && v.doubled > 0 && v.doubled == len(v.wrong); unclear && patience < 4 && lasting(t) == 0 {
 			t.Logf("this machine stood still for %s, longer than can be told from a fault of ours (%s): once more, with %d times the patience", stall, v.wrong[0], 2*patience)
 			continue
 		} else if unclear {

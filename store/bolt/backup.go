@@ -96,7 +96,7 @@ func unlessThere(from, to string) error {
 	case err == nil:
 		return os.Remove(from)
 	case errors.Is(err, fs.ErrExist):
-		return absent(to)
+		return cmp.Or(absent(to), err)
 	}
 	if err := absent(to); err != nil {
 		return err

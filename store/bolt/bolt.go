@@ -96,8 +96,11 @@ type Options struct {
 	// time that the store is open; 0 means 48 h, and less than 24 h is refused:
 	// Slack and Event Grid retry for up to a day.
 	SeenFor time.Duration
-	// Log hears what was done to a file when it was opened; nil for nobody.
+	// Log hears what was done to a file when it was opened. Without one, nothing is
+	// removed that a process which was killed has left beside it.
 	Log *slog.Logger
+
+	quiet bool // there is no Log
 
 	openFile func(string, int, os.FileMode) (*os.File, error) // os.OpenFile, but for tests
 	unsynced bool                                             // nothing waits for the disk; for a test that must see what comes of it
@@ -128,7 +131,7 @@ func (o *Options) complete() error {
 	if o.SeenFor == 0 {
 		o.SeenFor = defaultSeenFor
 	}
-	if o.Log == nil {
+	if o.quiet = o.Log == nil; o.quiet {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.openFile == nil {

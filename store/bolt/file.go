@@ -62,9 +62,12 @@ func openFile(path string, o Options) (*bbolt.DB, error) {
 	if err == nil {
 		err = migrate(db, path, has, o.Log)
 	}
-	tidy(path, o.Log)
 	if err != nil {
+		// What was left beside it may be all that there is of a store.
 		return nil, errors.Join(err, db.Close())
+	}
+	if !o.quiet {
+		tidy(path, o.Log)
 	}
 	return db, nil
 }
